@@ -1,0 +1,2 @@
+export * from './block-driver.js';
+export * from './block-driver-type.js';

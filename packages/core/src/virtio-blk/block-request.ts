@@ -1,0 +1,84 @@
+import type { MemoryRegion } from '../memory/memory-region.js';
+import { SegmentList } from '../memory/segment-list.js';
+
+/** What a driver is asked to do. A const object instead of an enum, so that the source stays plain JavaScript. */
+export const BlockOperation = { READ: 0, WRITE: 1, FLUSH: 2, DISCARD: 3, WRITE_ZEROES: 4, GET_ID: 5 } as const;
+export type BlockOperation = (typeof BlockOperation)[keyof typeof BlockOperation];
+
+/** A virtio-blk status byte: 0 OK, 1 IOERR, 2 UNSUPP. */
+export type BlockStatus = 0 | 1 | 2;
+
+/** Where a request's completion goes: the device that popped it. */
+export interface RequestOwner {
+  requestDone(request: BlockRequest, status: BlockStatus): void;
+  /** A driver completed a request that was not its own any more. */
+  completedTwice(request: BlockRequest): void;
+}
+
+/**
+ * One virtio-blk request, parsed and checked, from its descriptor chain to its status byte. Pooled: the object is used
+ * again for another request once it has completed, which is why a completion names the `tag` it was submitted under.
+ */
+export class BlockRequest {
+  /** What to do; GET_ID never reaches a driver. */
+  operation: BlockOperation = BlockOperation.READ;
+  /** Byte offset on the disk of a READ or WRITE; within the capacity. */
+  position = 0;
+  /** Guest memory to fill (READ) or to take from (WRITE). Its `byteLength` is a multiple of 512. */
+  readonly data = new SegmentList();
+  /** DISCARD, WRITE_ZEROES: how many ranges there are in the arrays below; all within the capacity. */
+  rangeCount = 0;
+  /** Byte offset on the disk of each range. */
+  readonly rangePositions: number[] = [];
+  /** Bytes of each range. */
+  readonly rangeLengths: number[] = [];
+  /** WRITE_ZEROES: 1 where the range may be deallocated instead of written. */
+  readonly rangeUnmaps: number[] = [];
+
+  /** Changes with every use of this object: a completion under an old tag is a mistake of the driver's. */
+  tag = 0;
+
+  // What follows belongs to the device that popped the request; drivers leave it alone.
+
+  /** Head of the descriptor chain. */
+  head = 0;
+  /** Status that parsing settled already, or -1 when the request goes to the driver. */
+  settled: BlockStatus | -1 = -1;
+  /** Guest memory the device may write, in the chain's order, the status byte included until it is taken off. */
+  readonly writable = new SegmentList();
+  /** Region and offset of the status byte; `statusOffset` is -1 where the chain has none. */
+  statusRegion: MemoryRegion | undefined = undefined;
+  statusOffset = -1;
+  /** When it was popped and when it was submitted, nanoseconds of the iothread's clock. */
+  poppedNs = 0;
+  submittedNs = 0;
+  /** Whether the dispatcher did it synchronously. */
+  sync = false;
+  /** A write to a write-through disk has been written and is being flushed. */
+  flushing = false;
+  /** Index of its virtqueue on the device. */
+  queueIndex = 0;
+  owner: RequestOwner | undefined = undefined;
+  pending = false;
+
+  /** Sum of the bytes that it reads or writes on the disk. */
+  get byteLength(): number {
+    return this.data.byteLength;
+  }
+
+  /**
+   * Reports the outcome of a request that a driver took by `submit`. Called exactly once, on the driver's own thread,
+   * from within `submit`, `poll` or any later callback.
+   *
+   * @param tag the `tag` the request had when it was submitted
+   */
+  complete(tag: number, status: BlockStatus): void {
+    const owner = this.owner!;
+    if (tag !== this.tag || !this.pending) {
+      owner.completedTwice(this);
+      return;
+    }
+    this.pending = false;
+    owner.requestDone(this, status);
+  }
+}
