@@ -1,7 +1,21 @@
-// The package's door. Everything here is pure: no thread, no timer, no module of Node.
+// The package's door. Everything behind it is pure: no thread, no timer, no module of Node.
 export * from './virtio-error.js';
 export * from './memory/guest-memory.js';
 export * from './memory/memory-region.js';
 export * from './memory/segment-list.js';
+export * from './virtqueue/split-ring.js';
+export * from './virtqueue/descriptor-chain.js';
+export * from './virtqueue/virtqueue.js';
+export * from './virtio/device-status.js';
+export * from './virtio/features.js';
+export * from './virtio-blk/block-limits.js';
 export * from './virtio-blk/block-request.js';
+export * from './virtio-blk/config-space.js';
 export * from './virtio-blk/constants.js';
+export * from './virtio-blk/request-parser.js';
+export * from './virtio-blk/virtio-blk-device.js';
+export * from './dispatch/dispatch-policy.js';
+export * from './dispatch/running-cost.js';
+export * from './polling/polling-controller.js';
+export * from './statistics/latency-histogram.js';
+export * from './statistics/shared-counters.js';

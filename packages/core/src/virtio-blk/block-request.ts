@@ -24,8 +24,12 @@ export class BlockRequest {
   operation: BlockOperation = BlockOperation.READ;
   /** Byte offset on the disk of a READ or WRITE; within the capacity. */
   position = 0;
-  /** Guest memory to fill (READ) or to take from (WRITE). Its `byteLength` is a multiple of 512. */
-  readonly data = new SegmentList();
+  /** Guest memory that the device may read, in the chain's order; the header is taken off by parsing. */
+  readonly readable = new SegmentList();
+  /** Guest memory that the device may write, in the chain's order; the status byte is taken off by parsing. */
+  readonly writable = new SegmentList();
+  /** Guest memory to fill (READ: `writable`) or to take from (WRITE: `readable`). A multiple of 512 bytes. */
+  data: SegmentList = this.readable;
   /** DISCARD, WRITE_ZEROES: how many ranges there are in the arrays below; all within the capacity. */
   rangeCount = 0;
   /** Byte offset on the disk of each range. */
@@ -44,8 +48,6 @@ export class BlockRequest {
   head = 0;
   /** Status that parsing settled already, or -1 when the request goes to the driver. */
   settled: BlockStatus | -1 = -1;
-  /** Guest memory the device may write, in the chain's order, the status byte included until it is taken off. */
-  readonly writable = new SegmentList();
   /** Region and offset of the status byte; `statusOffset` is -1 where the chain has none. */
   statusRegion: MemoryRegion | undefined = undefined;
   statusOffset = -1;

@@ -1,0 +1,44 @@
+/** New samples weigh an eighth: quick to learn, slow enough that one odd request changes little. */
+const WEIGHT = 1 / 8;
+/** A sample above this many times the running figure is an outlier and counts as that much. */
+const OUTLIER = 4;
+/** So many outliers in a row are no accident: the cost has jumped and what was learnt is worth nothing. */
+const JUMP = 8;
+
+/** A running mean of a cost in nanoseconds that shrugs off outliers and notices a jump. */
+export class RunningCost {
+  #mean = NaN;
+  #outliers = 0;
+
+  /** The running mean in nanoseconds; NaN until there is a sample. */
+  get ns(): number {
+    return this.#mean;
+  }
+
+  /** @returns false when the cost has jumped: the figure has been forgotten */
+  add(sampleNs: number): boolean {
+    const mean = this.#mean;
+    if (Number.isNaN(mean)) {
+      this.#mean = sampleNs;
+      return true;
+    }
+    // Half a microsecond of slack: below that a sample is mostly the clock's own cost.
+    const most = OUTLIER * mean + 500;
+    if (sampleNs <= most) {
+      this.#outliers = 0;
+      this.#mean = mean + (sampleNs - mean) * WEIGHT;
+      return true;
+    }
+    if (++this.#outliers >= JUMP) {
+      this.forget();
+      return false;
+    }
+    this.#mean = mean + (most - mean) * WEIGHT;
+    return true;
+  }
+
+  forget(): void {
+    this.#mean = NaN;
+    this.#outliers = 0;
+  }
+}

@@ -1,0 +1,20 @@
+import { SECTOR_SIZE } from './constants.js';
+
+/** What a virtio-blk device promises its driver, and holds requests to. */
+export interface BlockLimits {
+  /** Capacity in 512-byte sectors, at most 2^44: a byte offset then fits a number. */
+  readonly capacitySectors: number;
+  readonly readOnly: boolean;
+  /** VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_WRITE_ZEROES are offered. */
+  readonly discard: boolean;
+  readonly writeZeroes: boolean;
+  /** The serial number that GET_ID answers: at most 20 bytes. */
+  readonly serial: Uint8Array;
+}
+
+/** Ranges in one discard or write-zeroes request. QEMU's exports allow one. */
+export const MAX_RANGES = 1;
+/** Sectors in one range: 16 MiB, so that one request can't keep a disk for long. */
+export const MAX_RANGE_SECTORS = 32768;
+
+export const MAX_CAPACITY_BYTES = 2 ** 53 - SECTOR_SIZE;

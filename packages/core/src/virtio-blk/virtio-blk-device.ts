@@ -1,0 +1,248 @@
+import type { GuestMemory } from '../memory/guest-memory.js';
+import { VirtioError } from '../virtio-error.js';
+import {
+  VIRTIO_STATUS_ACKNOWLEDGE,
+  VIRTIO_STATUS_DRIVER,
+  VIRTIO_STATUS_DRIVER_OK,
+  VIRTIO_STATUS_FAILED,
+  VIRTIO_STATUS_FEATURES_OK,
+  VIRTIO_STATUS_NEEDS_RESET,
+} from '../virtio/device-status.js';
+import {
+  featureSet,
+  hasFeature,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from '../virtio/features.js';
+import { SplitRing, type VirtqueueAddresses } from '../virtqueue/split-ring.js';
+import { BlkConfigSpace, type BlkConfigOptions } from './config-space.js';
+import {
+  VIRTIO_BLK_F_BLK_SIZE,
+  VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_MQ,
+  VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_TOPOLOGY,
+  VIRTIO_BLK_F_WRITE_ZEROES,
+} from './constants.js';
+
+export interface VirtioBlkDeviceOptions extends BlkConfigOptions {
+  readonly readOnly: boolean;
+}
+
+/** What the driver has settled by the time it sets DRIVER_OK. */
+export interface Activation {
+  readonly features: bigint;
+  /** One entry a queue; undefined where the driver did not enable it. */
+  readonly queues: readonly (VirtqueueAddresses | undefined)[];
+  readonly writeback: boolean;
+}
+
+/** What a device asks of whoever runs its queues. Called from within register writes; must not throw. */
+export interface VirtioBlkDeviceEvents {
+  /** DRIVER_OK: serve these queues. */
+  activate(activation: Activation): void;
+  /**
+   * The driver wrote 0: stop serving, and say `resetDone` once no request is in flight. The driver reads a status
+   * other than 0 until then (virtio 1.3 section 2.4.1).
+   */
+  reset(): void;
+  /** The driver switched its cache: write-back or write-through. */
+  writebackChanged(writeback: boolean): void;
+}
+
+/** Bits that the driver may set; NEEDS_RESET is the device's own. */
+const DRIVER_BITS =
+  VIRTIO_STATUS_ACKNOWLEDGE |
+  VIRTIO_STATUS_DRIVER |
+  VIRTIO_STATUS_DRIVER_OK |
+  VIRTIO_STATUS_FEATURES_OK |
+  VIRTIO_STATUS_FAILED;
+
+/**
+ * A virtio-blk device as its driver sees it, whatever the transport: features, status, queues' addresses and the
+ * configuration space (virtio 1.3 chapters 2, 3.1 and 5.2). It serves no request itself: see `VirtioBlkDeviceEvents`.
+ *
+ * A driver's mistakes are refused the way the specification wants, by bits that do not stick; none is an exception.
+ */
+export class VirtioBlkDevice {
+  readonly offeredFeatures: bigint;
+  readonly numQueues: number;
+  readonly maxQueueSize: number;
+  readonly config: BlkConfigSpace;
+  readonly #memory: GuestMemory;
+  readonly #events: VirtioBlkDeviceEvents;
+  readonly #queues: (VirtqueueAddresses | undefined)[];
+  #status = 0;
+  #driverFeatures = 0n;
+  #resetting = false;
+  #refusal: string | undefined;
+
+  constructor(options: VirtioBlkDeviceOptions, memory: GuestMemory, events: VirtioBlkDeviceEvents) {
+    const { logicalBlockSize } = options;
+    if (![512, 1024, 2048, 4096].includes(logicalBlockSize)) {
+      throw new VirtioError(
+        'ERR_DEVICE_OPTION',
+        `logicalBlockSize must be 512, 1024, 2048 or 4096, got ${logicalBlockSize}`,
+      );
+    }
+    let features = featureSet(
+      VIRTIO_F_VERSION_1,
+      VIRTIO_F_INDIRECT_DESC,
+      VIRTIO_F_EVENT_IDX,
+      VIRTIO_BLK_F_SEG_MAX,
+      VIRTIO_BLK_F_BLK_SIZE,
+      VIRTIO_BLK_F_TOPOLOGY,
+      VIRTIO_BLK_F_FLUSH,
+      VIRTIO_BLK_F_CONFIG_WCE,
+    );
+    if (options.readOnly) features |= featureSet(VIRTIO_BLK_F_RO);
+    if (options.numQueues > 1) features |= featureSet(VIRTIO_BLK_F_MQ);
+    if (options.discard) features |= featureSet(VIRTIO_BLK_F_DISCARD);
+    if (options.writeZeroes) features |= featureSet(VIRTIO_BLK_F_WRITE_ZEROES);
+    this.offeredFeatures = features;
+    this.numQueues = options.numQueues;
+    this.maxQueueSize = options.queueSize;
+    this.config = new BlkConfigSpace(options);
+    this.config.writeback = true;
+    this.#memory = memory;
+    this.#events = events;
+    this.#queues = Array.from({ length: options.numQueues }, () => undefined);
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  get driverFeatures(): bigint {
+    return this.#driverFeatures;
+  }
+
+  /** Why the driver's last step was refused, for whoever writes the driver; the driver itself sees only its bits. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  /** Features can be written between DRIVER and FEATURES_OK. */
+  writeDriverFeatures(features: bigint): void {
+    if ((this.#status & VIRTIO_STATUS_DRIVER) === 0 || (this.#status & VIRTIO_STATUS_FEATURES_OK) !== 0) {
+      this.#refuse('features can only be written after DRIVER and before FEATURES_OK');
+      return;
+    }
+    this.#driverFeatures = features;
+  }
+
+  /** Gives queue `index` its place; between FEATURES_OK and DRIVER_OK. Checked when it is activated. */
+  setQueue(index: number, addresses: VirtqueueAddresses): void {
+    const ready = VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK;
+    if (index >= this.numQueues || (this.#status & ready) !== VIRTIO_STATUS_FEATURES_OK) {
+      this.#refuse(`queue ${index} can't be set up now, or the device has only ${this.numQueues} queues`);
+      return;
+    }
+    this.#queues[index] = addresses;
+  }
+
+  writeStatus(value: number): void {
+    if (value === 0) {
+      this.#reset();
+      return;
+    }
+    if (this.#resetting) {
+      this.#refuse('the device is still resetting: wait until its status reads 0');
+      return;
+    }
+    const wanted = value & DRIVER_BITS;
+    if ((this.#status & DRIVER_BITS & ~wanted) !== 0) {
+      this.#refuse('status bits can only be cleared by a reset');
+      return;
+    }
+    const added = wanted & ~this.#status;
+    this.#status |= added & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FAILED);
+    if ((added & VIRTIO_STATUS_FEATURES_OK) !== 0) this.#acceptFeatures();
+    if ((added & VIRTIO_STATUS_DRIVER_OK) !== 0) this.#activate();
+  }
+
+  writeConfig(offset: number, source: Uint8Array): void {
+    if (!hasFeature(this.#driverFeatures, VIRTIO_BLK_F_CONFIG_WCE)) return;
+    if (!this.config.write(offset, source)) return;
+    if ((this.#status & VIRTIO_STATUS_DRIVER_OK) !== 0) this.#events.writebackChanged(this.config.writeback);
+  }
+
+  /** The device is in a state that only a reset leads out of (2.1.2). Its owner raises the configuration interrupt. */
+  setNeedsReset(): void {
+    this.#status |= VIRTIO_STATUS_NEEDS_RESET;
+  }
+
+  /** No request is in flight any more: the reset that the driver asked for is complete. */
+  resetDone(): void {
+    this.#resetting = false;
+    this.#status = 0;
+    this.#driverFeatures = 0n;
+    this.#queues.fill(undefined);
+    this.config.writeback = true;
+  }
+
+  #refuse(why: string): void {
+    this.#refusal = why;
+  }
+
+  #reset(): void {
+    this.#refusal = undefined;
+    if (this.#resetting) return;
+    if ((this.#status & VIRTIO_STATUS_DRIVER_OK) === 0) {
+      this.resetDone();
+      return;
+    }
+    this.#resetting = true;
+    this.#events.reset();
+  }
+
+  #acceptFeatures(): void {
+    const unknown = this.#driverFeatures & ~this.offeredFeatures;
+    if ((this.#status & VIRTIO_STATUS_DRIVER) === 0) this.#refuse('FEATURES_OK before DRIVER');
+    else if (unknown !== 0n) this.#refuse(`features 0x${unknown.toString(16)} were not offered`);
+    else if (!hasFeature(this.#driverFeatures, VIRTIO_F_VERSION_1)) {
+      this.#refuse('VIRTIO_F_VERSION_1 must be negotiated: legacy drivers are not served');
+    } else {
+      this.#status |= VIRTIO_STATUS_FEATURES_OK;
+      // A driver that can switch the cache but never flushes must start out safe (5.2.5.2); one that can do neither
+      // relies on every write being durable (5.2.5.1).
+      this.config.writeback = hasFeature(this.#driverFeatures, VIRTIO_BLK_F_FLUSH);
+    }
+  }
+
+  #activate(): void {
+    if ((this.#status & VIRTIO_STATUS_FEATURES_OK) === 0) {
+      this.#refuse('DRIVER_OK before FEATURES_OK');
+      return;
+    }
+    this.#status |= VIRTIO_STATUS_DRIVER_OK;
+    try {
+      for (const [index, queue] of this.#queues.entries()) {
+        if (queue !== undefined) this.#check(index, queue);
+      }
+    } catch (error) {
+      if (!(error instanceof VirtioError)) throw error;
+      this.#refuse(error.message);
+      this.setNeedsReset();
+      return;
+    }
+    this.#events.activate({
+      features: this.#driverFeatures,
+      queues: [...this.#queues],
+      writeback: this.config.writeback,
+    });
+  }
+
+  #check(index: number, addresses: VirtqueueAddresses): void {
+    try {
+      void new SplitRing(this.#memory, addresses, this.maxQueueSize);
+    } catch (error) {
+      if (!(error instanceof VirtioError)) throw error;
+      throw new VirtioError(error.code, `queue ${index}: ${error.message}`);
+    }
+  }
+}

@@ -1,0 +1,193 @@
+import type { GuestMemory } from '../memory/guest-memory.js';
+import { type ChainBuffers, DescriptorWalker } from './descriptor-chain.js';
+import {
+  passesEvent,
+  RING_ENTRIES,
+  RING_FLAGS,
+  RING_IDX,
+  SplitRing,
+  VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_USED_F_NO_NOTIFY,
+  type VirtqueueAddresses,
+} from './split-ring.js';
+
+/** What `Virtqueue.pop` found. */
+export const Popped = {
+  /** Nothing is available. */
+  NONE: 0,
+  /** A chain; its buffers are filled in. */
+  CHAIN: 1,
+  /** A chain that breaks the rules; its buffers are what came before the fault. The head must still be pushed. */
+  BAD_CHAIN: 2,
+  /** The ring itself can't be trusted any more; nothing will be popped until the queue is made anew. */
+  BROKEN: 3,
+} as const;
+export type Popped = (typeof Popped)[keyof typeof Popped];
+
+/** A chain that has been popped: its head, to be given back by `push`, and its buffers. */
+export interface PoppedChain extends ChainBuffers {
+  head: number;
+}
+
+/** The two running indexes: all there is to carry over when a queue without requests in flight changes hands. */
+export interface VirtqueueState {
+  /** Index of the next avail entry to pop, 16 bits. */
+  readonly lastAvail: number;
+  /** The used ring's index, 16 bits. */
+  readonly usedIdx: number;
+}
+
+export interface VirtqueueOptions {
+  /** VIRTIO_F_INDIRECT_DESC was negotiated. */
+  readonly indirect: boolean;
+  /** VIRTIO_F_EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Largest size accepted. */
+  readonly maxSize?: number;
+  /** Where to go on; a fresh queue starts at 0, 0. */
+  readonly state?: VirtqueueState;
+}
+
+/**
+ * Device side of a split virtqueue, virtio 1.3 section 2.7. The canonical loop:
+ *
+ * ```ts
+ * do {
+ *   queue.disableNotifications();
+ *   while (queue.pop(chain) === Popped.CHAIN) queue.push(chain.head, serve(chain));
+ *   if (queue.publish()) interrupt();
+ * } while (queue.enableNotifications());
+ * ```
+ */
+export class Virtqueue {
+  readonly size: number;
+  readonly #ring: SplitRing;
+  readonly #avail: Uint16Array;
+  readonly #used16: Uint16Array;
+  readonly #used32: Uint32Array;
+  readonly #mask: number;
+  readonly #eventIdx: boolean;
+  readonly #walker: DescriptorWalker;
+  /** One byte a head: 1 while the device holds it. */
+  readonly #held: Uint8Array;
+  #lastAvail: number;
+  /** The avail index as last read: popping reads the guest's cache line once a batch, not once a request. */
+  #seenAvail: number;
+  #usedIdx: number;
+  #publishedIdx: number;
+  #inFlight = 0;
+  #broken = false;
+
+  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does */
+  constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
+    const ring = new SplitRing(memory, addresses, options.maxSize);
+    this.#ring = ring;
+    this.#avail = ring.avail;
+    this.#used16 = ring.used16;
+    this.#used32 = ring.used32;
+    this.size = ring.size;
+    this.#mask = ring.size - 1;
+    this.#eventIdx = options.eventIdx;
+    this.#walker = new DescriptorWalker(memory, ring, options.indirect);
+    this.#held = new Uint8Array(ring.size);
+    this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
+    this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
+  }
+
+  /** Chains popped and not yet pushed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  get state(): VirtqueueState {
+    return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
+  }
+
+  /** How many chains wait to be popped, by the driver's word: more than `size` means that the ring is broken. */
+  available(): number {
+    if (this.#broken) return 0;
+    this.#seenAvail = Atomics.load(this.#avail, RING_IDX);
+    return (this.#seenAvail - this.#lastAvail) & 0xffff;
+  }
+
+  /** Takes the next available chain. A driver's mistake is an answer here, never an exception. */
+  pop(chain: PoppedChain): Popped {
+    if (this.#broken) return Popped.BROKEN;
+    const last = this.#lastAvail;
+    if (this.#seenAvail === last) {
+      // The load orders the reads of the entry and its descriptors after that of the index (2.7.13).
+      const seen = Atomics.load(this.#avail, RING_IDX);
+      if (seen === last) return Popped.NONE;
+      if (((seen - last) & 0xffff) > this.size) return this.#break();
+      this.#seenAvail = seen;
+    } else if (((this.#seenAvail - last) & 0xffff) > this.size) {
+      return this.#break();
+    }
+    const head = this.#avail[RING_ENTRIES + (last & this.#mask)]!;
+    if (head >= this.size || this.#held[head] === 1) return this.#break();
+    this.#held[head] = 1;
+    this.#inFlight++;
+    this.#lastAvail = (last + 1) & 0xffff;
+    chain.head = head;
+    return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
+  }
+
+  #break(): Popped {
+    this.#broken = true;
+    return Popped.BROKEN;
+  }
+
+  /**
+   * Gives a popped chain back. The driver sees it after the next `publish`.
+   * @param usedLength bytes that the device wrote into the chain's writable buffers (2.7.8.2)
+   */
+  push(head: number, usedLength: number): void {
+    const at = 1 + 2 * (this.#usedIdx & this.#mask);
+    this.#used32[at] = head;
+    this.#used32[at + 1] = usedLength;
+    this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
+    this.#held[head] = 0;
+    this.#inFlight--;
+  }
+
+  /**
+   * Shows the driver everything pushed since the last call: one store for the whole batch.
+   * @returns whether the driver wants an interrupt for it (2.7.7.2)
+   */
+  publish(): boolean {
+    const before = this.#publishedIdx;
+    const after = this.#usedIdx;
+    if (before === after) return false;
+    this.#publishedIdx = after;
+    // Sequentially consistent: the entries are visible before the index, and the driver's wish is read after it.
+    Atomics.store(this.#used16, RING_IDX, after);
+    if (this.#eventIdx) {
+      return passesEvent(Atomics.load(this.#avail, this.#ring.usedEventIndex), after, before);
+    }
+    return (Atomics.load(this.#avail, RING_FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
+  }
+
+  /** Asks the driver not to kick (2.7.10). A hint: kicks may come all the same. */
+  disableNotifications(): void {
+    if (this.#eventIdx) {
+      // There is no flag with event indexes: an event half a round away will not be passed for a long time.
+      Atomics.store(this.#used16, this.#ring.availEventIndex, (this.#lastAvail + 0x8000) & 0xffff);
+    } else {
+      Atomics.store(this.#used16, RING_FLAGS, VIRTQ_USED_F_NO_NOTIFY);
+    }
+  }
+
+  /**
+   * Asks the driver to kick for the next chain.
+   * @returns whether chains have become available meanwhile, for which no kick will come: look again (2.7.13.4)
+   */
+  enableNotifications(): boolean {
+    if (this.#eventIdx) Atomics.store(this.#used16, this.#ring.availEventIndex, this.#lastAvail);
+    else Atomics.store(this.#used16, RING_FLAGS, 0);
+    return this.available() > 0;
+  }
+}
