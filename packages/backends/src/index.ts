@@ -1,2 +1,27 @@
-export * from './block-driver.js';
-export * from './block-driver-type.js';
+// The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
+// driver. How each driver works stays inside its folder.
+export {
+  BlockDriverError,
+  type BlockDriver,
+  type BlockDriverContext,
+  type BlockGeometry,
+} from './block-driver.js';
+export { type BlockDriverType, type PreparedDrive } from './block-driver-type.js';
+export {
+  driverType,
+  openDrive,
+  parseDrive,
+  prepareDrive,
+  type DriveOptions,
+  type ParsedDrive,
+} from './block-driver-types.js';
+export {
+  DRIVER_ERROR_CHANNEL,
+  type BlockOperationName,
+  type DriverErrorMessage,
+} from './driver-error-channel.js';
+export { type FileDriveOptions } from './file/file-driver-type.js';
+export { type MemoryDriveOptions } from './memory/memory-driver-type.js';
+export { type ModuleDriveOptions } from './module/module-driver-type.js';
+export { type CreateDisk, type UserDisk } from './module/user-disk.js';
+export { type NullDriveOptions } from './null/null-driver-type.js';

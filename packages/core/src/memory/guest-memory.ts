@@ -13,6 +13,8 @@ export class GuestMemory {
   /** Sorted by guest address, never overlapping. */
   readonly regions: readonly MemoryRegion[];
   #recent: MemoryRegion;
+  /** The address that `#find` looks for: an address above 2^31 as an argument would be allocated, in here it is not. */
+  readonly #wanted = new Float64Array(1);
 
   /** @throws VirtioError `ERR_MEMORY_REGION` when there is no region, or two overlap, or one is malformed. */
   constructor(regions: readonly MemoryRegionOptions[]) {
@@ -39,6 +41,12 @@ export class GuestMemory {
 
   /** The region that holds `address`, if any. */
   regionAt(address: number): MemoryRegion | undefined {
+    this.#wanted[0] = address;
+    return this.#find();
+  }
+
+  #find(): MemoryRegion | undefined {
+    const address = this.#wanted[0]!;
     const recent = this.#recent;
     if (address >= recent.guestAddress && address - recent.guestAddress < recent.size) return recent;
     let low = 0;
@@ -67,7 +75,7 @@ export class GuestMemory {
    * Appends the bytes of a guest buffer to `out`, in as many runs as regions it spans.
    *
    * @param addressHigh upper 32 bits of the guest-physical address
-   * @param addressLow lower 32 bits
+   * @param addressLow lower 32 bits; signed or unsigned, since a signed one is never allocated
    * @param byteLength a 32-bit length; 0 adds nothing and is always right
    * @returns false when a byte of it is outside memory or the range wraps; `out` then holds what came before the hole
    */
@@ -75,11 +83,12 @@ export class GuestMemory {
     if (byteLength === 0) return true;
     // Above 2^53 an address is no exact number any more, and no region can lie there.
     if (addressHigh >= 0x20_0000) return false;
-    let address = addressHigh * 0x1_0000_0000 + addressLow;
+    let address = addressHigh * 0x1_0000_0000 + (addressLow >>> 0);
     let left = byteLength;
     // Bounded: each turn consumes a region, and regions never overlap.
     for (;;) {
-      const region = this.regionAt(address);
+      this.#wanted[0] = address;
+      const region = this.#find();
       if (region === undefined) return false;
       const offset = address - region.guestAddress;
       const room = region.size - offset;

@@ -37,6 +37,11 @@ export class LatencyHistogram {
 
   readonly #counters: SharedCounters;
 
+  /** The memory that it counts in, this histogram's and perhaps others': to be handed to another thread. */
+  get buffer(): ArrayBuffer | SharedArrayBuffer {
+    return this.#counters.buffer;
+  }
+
   /** Over `byteLength` bytes of `buffer` from `byteOffset` on, zeroed; over memory of its own by default. */
   constructor(
     buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(LatencyHistogram.byteLength),

@@ -11,6 +11,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
   type VirtqueueAddresses,
 } from '../virtqueue/split-ring.js';
+import type { VirtqueueState } from '../virtqueue/virtqueue.js';
 
 /** A buffer to put into a chain. */
 export interface DriverBuffer {
@@ -19,6 +20,13 @@ export interface DriverBuffer {
   readonly byteLength: number;
   /** Whether the device writes it; readable buffers must come first. */
   readonly writable: boolean;
+}
+
+export interface DriverQueueOptions {
+  /** VIRTIO_F_EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Where both rings begin, the same as the device's; 0, 0 by default. */
+  readonly state?: VirtqueueState;
 }
 
 /**
@@ -40,9 +48,13 @@ export class DriverQueue {
   /** Used length of the chain that `takeUsed` returned last. */
   usedLength = 0;
 
-  constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: { readonly eventIdx: boolean }) {
+  constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: DriverQueueOptions) {
     this.ring = new SplitRing(memory, addresses);
     this.size = this.ring.size;
+    this.#availIdx = this.#publishedIdx = options.state?.lastAvail ?? 0;
+    this.#lastUsed = options.state?.usedIdx ?? 0;
+    this.ring.avail[RING_IDX] = this.#availIdx;
+    this.ring.used16[RING_IDX] = this.#lastUsed;
     this.#mask = this.size - 1;
     this.#eventIdx = options.eventIdx;
     this.#free = Array.from({ length: this.size }, (_, i) => this.size - 1 - i);

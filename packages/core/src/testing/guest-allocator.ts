@@ -1,6 +1,11 @@
 import { GuestMemory } from '../memory/guest-memory.js';
 import type { MemoryRegion, MemoryRegionOptions } from '../memory/memory-region.js';
-import { availRingBytes, DESCRIPTOR_BYTES, usedRingBytes, type VirtqueueAddresses } from '../virtqueue/split-ring.js';
+import {
+  availRingBytes,
+  DESCRIPTOR_BYTES,
+  usedRingBytes,
+  type VirtqueueAddresses,
+} from '../virtqueue/split-ring.js';
 
 /** Hands out guest-physical addresses from the regions of a guest memory, first come, first served; never takes back. */
 export class GuestAllocator {

@@ -17,4 +17,7 @@ export const MAX_RANGES = 1;
 /** Sectors in one range: 16 MiB, so that one request can't keep a disk for long. */
 export const MAX_RANGE_SECTORS = 32768;
 
+/** Bytes of data in one request, QEMU's bound: descriptors may name the same memory again and again. */
+export const MAX_TRANSFER_BYTES = 2 ** 31 - SECTOR_SIZE;
+
 export const MAX_CAPACITY_BYTES = 2 ** 53 - SECTOR_SIZE;

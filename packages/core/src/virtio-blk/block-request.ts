@@ -2,7 +2,14 @@ import type { MemoryRegion } from '../memory/memory-region.js';
 import { SegmentList } from '../memory/segment-list.js';
 
 /** What a driver is asked to do. A const object instead of an enum, so that the source stays plain JavaScript. */
-export const BlockOperation = { READ: 0, WRITE: 1, FLUSH: 2, DISCARD: 3, WRITE_ZEROES: 4, GET_ID: 5 } as const;
+export const BlockOperation = {
+  READ: 0,
+  WRITE: 1,
+  FLUSH: 2,
+  DISCARD: 3,
+  WRITE_ZEROES: 4,
+  GET_ID: 5,
+} as const;
 export type BlockOperation = (typeof BlockOperation)[keyof typeof BlockOperation];
 
 /** A virtio-blk status byte: 0 OK, 1 IOERR, 2 UNSUPP. */
@@ -63,9 +70,9 @@ export class BlockRequest {
   owner: RequestOwner | undefined = undefined;
   pending = false;
 
-  /** Sum of the bytes that it reads or writes on the disk. */
+  /** Bytes of data that a READ or WRITE moves; 0 for the others. */
   get byteLength(): number {
-    return this.data.byteLength;
+    return this.operation <= BlockOperation.WRITE ? this.data.byteLength : 0;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type BlockLimits, MAX_RANGE_SECTORS, MAX_RANGES } from './block-limits.js';
+import { type BlockLimits, MAX_RANGE_SECTORS, MAX_RANGES, MAX_TRANSFER_BYTES } from './block-limits.js';
 import { BlockOperation, type BlockRequest } from './block-request.js';
 import {
   RANGE_BYTES,
@@ -119,7 +119,7 @@ export class RequestParser {
   /** Checks where a READ or WRITE goes. Comparisons subtract: a sum could overflow. */
   #place(request: BlockRequest, sectorHigh: number, sectorLow: number): BlockRequest['settled'] {
     const { byteLength } = request.data;
-    if (byteLength % SECTOR_SIZE !== 0) return VIRTIO_BLK_S_IOERR;
+    if (byteLength % SECTOR_SIZE !== 0 || byteLength > MAX_TRANSFER_BYTES) return VIRTIO_BLK_S_IOERR;
     if (!this.#within(sectorHigh, sectorLow, byteLength / SECTOR_SIZE)) return VIRTIO_BLK_S_IOERR;
     request.position = (sectorHigh * 0x1_0000_0000 + sectorLow) * SECTOR_SIZE;
     return byteLength === 0 ? VIRTIO_BLK_S_OK : UNSETTLED;
@@ -139,7 +139,8 @@ export class RequestParser {
     if (this.#limits.readOnly) return VIRTIO_BLK_S_IOERR;
     if (!offered) return VIRTIO_BLK_S_UNSUPP;
     const { byteLength } = readable;
-    if (byteLength === 0 || byteLength % RANGE_BYTES !== 0 || writable.byteLength > 0) return VIRTIO_BLK_S_IOERR;
+    if (byteLength === 0 || byteLength % RANGE_BYTES !== 0 || writable.byteLength > 0)
+      return VIRTIO_BLK_S_IOERR;
     const count = byteLength / RANGE_BYTES;
     if (count > MAX_RANGES) return VIRTIO_BLK_S_UNSUPP;
     readable.copyTo(this.#ranges, byteLength);
@@ -152,12 +153,13 @@ export class RequestParser {
       if (sectors > MAX_RANGE_SECTORS || !this.#within(high, low, sectors)) return VIRTIO_BLK_S_IOERR;
       const allowed = request.operation === BlockOperation.WRITE_ZEROES ? RANGE_FLAG_UNMAP : 0;
       if ((flags & ~allowed) !== 0) return VIRTIO_BLK_S_UNSUPP;
-      request.rangePositions[i] = (high * 0x1_0000_0000 + low) * SECTOR_SIZE;
-      request.rangeLengths[i] = sectors * SECTOR_SIZE;
-      request.rangeUnmaps[i] = flags & RANGE_FLAG_UNMAP;
+      if (sectors === 0) continue;
+      const range = request.rangeCount++;
+      request.rangePositions[range] = (high * 0x1_0000_0000 + low) * SECTOR_SIZE;
+      request.rangeLengths[range] = sectors * SECTOR_SIZE;
+      request.rangeUnmaps[range] = flags & RANGE_FLAG_UNMAP;
     }
-    request.rangeCount = count;
-    return UNSETTLED;
+    return request.rangeCount === 0 ? VIRTIO_BLK_S_OK : UNSETTLED;
   }
 }
 

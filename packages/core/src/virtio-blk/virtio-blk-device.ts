@@ -78,6 +78,8 @@ export class VirtioBlkDevice {
   readonly #queues: (VirtqueueAddresses | undefined)[];
   #status = 0;
   #driverFeatures = 0n;
+  /** Someone serves the queues. */
+  #active = false;
   #resetting = false;
   #refusal: string | undefined;
 
@@ -192,10 +194,11 @@ export class VirtioBlkDevice {
   #reset(): void {
     this.#refusal = undefined;
     if (this.#resetting) return;
-    if ((this.#status & VIRTIO_STATUS_DRIVER_OK) === 0) {
+    if (!this.#active) {
       this.resetDone();
       return;
     }
+    this.#active = false;
     this.#resetting = true;
     this.#events.reset();
   }
@@ -230,6 +233,7 @@ export class VirtioBlkDevice {
       this.setNeedsReset();
       return;
     }
+    this.#active = true;
     this.#events.activate({
       features: this.#driverFeatures,
       queues: [...this.#queues],

@@ -4,6 +4,7 @@ export const VIRTIO_F_EVENT_IDX = 29;
 export const VIRTIO_F_VERSION_1 = 32;
 
 /** A set of feature bits, given by their numbers. */
-export const featureSet = (...bits: number[]): bigint => bits.reduce((set, bit) => set | (1n << BigInt(bit)), 0n);
+export const featureSet = (...bits: number[]): bigint =>
+  bits.reduce((set, bit) => set | (1n << BigInt(bit)), 0n);
 
 export const hasFeature = (set: bigint, bit: number): boolean => ((set >> BigInt(bit)) & 1n) === 1n;

@@ -42,18 +42,20 @@ export class DescriptorWalker {
    * Collects the buffers of the chain that starts at `head`.
    *
    * @param head below the ring's size
-   * @returns false when the chain breaks the rules; `out` then holds what came before the fault
+   * @returns false when the chain breaks the rules; `out` is then good for nothing but the status byte: the last
+   * writable byte of `out`, where there is one
    */
   walk(head: number, out: ChainBuffers): boolean {
     const { descriptors, size } = this.#ring;
     const { readable, writable } = out;
     readable.clear();
     writable.clear();
+    let sound = true;
     let index = head;
     // Bounded: a chain that visits more descriptors than the table has contains a loop.
     for (let visited = 0; visited < size && visited < MAX_CHAIN_DESCRIPTORS; visited++) {
       const at = index * 4;
-      const low = descriptors[at]!;
+      const low = descriptors[at]! | 0;
       const high = descriptors[at + 1]!;
       const length = descriptors[at + 2]!;
       const flagsAndNext = descriptors[at + 3]!;
@@ -61,14 +63,14 @@ export class DescriptorWalker {
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
         // An indirect descriptor ends the chain (2.7.5.3.1), its WRITE flag means nothing (2.7.5.3.2).
         if (!this.#indirect || (flags & VIRTQ_DESC_F_NEXT) !== 0) return false;
-        return this.#walkIndirect(high, low, length, MAX_CHAIN_DESCRIPTORS - visited, out);
+        return this.#walkIndirect(high, low, length, MAX_CHAIN_DESCRIPTORS - visited, out) && sound;
       }
       if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
-        if (!this.#memory.translate(high, low, length, writable)) return false;
+        if (!this.#memory.translate(high, low, length, writable)) sound = lostWritable(writable);
       } else if (writable.length > 0 || !this.#memory.translate(high, low, length, readable)) {
-        return false;
+        sound = false;
       }
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return true;
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return sound;
       index = flagsAndNext >>> 16;
       if (index >= size) return false;
     }
@@ -78,11 +80,12 @@ export class DescriptorWalker {
   #walkIndirect(high: number, low: number, byteLength: number, bound: number, out: ChainBuffers): boolean {
     if (byteLength === 0 || byteLength % DESCRIPTOR_BYTES !== 0 || high >= 0x20_0000) return false;
     const count = byteLength / DESCRIPTOR_BYTES;
-    const table = high * 0x1_0000_0000 + low;
+    const table = high * 0x1_0000_0000 + (low >>> 0);
     const memory = this.#memory;
     const whole = memory.regionOf(table, byteLength);
     if (whole === undefined && !this.#inMemory(table, byteLength)) return false;
     const { readable, writable } = out;
+    let sound = true;
     let index = 0;
     for (let visited = 0; visited < count && visited < bound; visited++) {
       let view: DataView = this.#scratchView;
@@ -93,18 +96,18 @@ export class DescriptorWalker {
       } else {
         this.#fetch(table + index * DESCRIPTOR_BYTES);
       }
-      const addressLow = view.getUint32(at, true);
+      const addressLow = view.getInt32(at, true);
       const addressHigh = view.getUint32(at + 4, true);
       const length = view.getUint32(at + 8, true);
       const flagsAndNext = view.getUint32(at + 12, true);
       const flags = flagsAndNext & 0xffff;
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return false;
       if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
-        if (!memory.translate(addressHigh, addressLow, length, writable)) return false;
+        if (!memory.translate(addressHigh, addressLow, length, writable)) sound = lostWritable(writable);
       } else if (writable.length > 0 || !memory.translate(addressHigh, addressLow, length, readable)) {
-        return false;
+        sound = false;
       }
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return true;
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return sound;
       index = flagsAndNext >>> 16;
       if (index >= count) return false;
     }
@@ -123,4 +126,14 @@ export class DescriptorWalker {
     this.#inMemory(address, DESCRIPTOR_BYTES);
     this.#straddling.copyTo(this.#scratch, DESCRIPTOR_BYTES);
   }
+}
+
+/**
+ * A writable buffer can't be reached: the walk goes on to find the status byte, which is the chain's last writable one,
+ * so none of the bytes before this buffer is it.
+ * @returns false: the chain is not sound
+ */
+function lostWritable(writable: SegmentList): false {
+  writable.clear();
+  return false;
 }

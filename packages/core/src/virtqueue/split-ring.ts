@@ -65,9 +65,17 @@ export class SplitRing {
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, maxSize: number = MAX_QUEUE_SIZE) {
     const { size } = addresses;
     if (!Number.isInteger(size) || size < 1 || size > maxSize || (size & (size - 1)) !== 0) {
-      throw new VirtioError('ERR_QUEUE_SIZE', `queue size must be a power of two, 1 to ${maxSize}, got ${size}`);
+      throw new VirtioError(
+        'ERR_QUEUE_SIZE',
+        `queue size must be a power of two, 1 to ${maxSize}, got ${size}`,
+      );
     }
-    const part = (name: string, address: number, bytes: number, alignment: number): [MemoryRegion, number] => {
+    const part = (
+      name: string,
+      address: number,
+      bytes: number,
+      alignment: number,
+    ): [MemoryRegion, number] => {
       const region =
         Number.isSafeInteger(address) && address >= 0 && address % alignment === 0
           ? memory.regionOf(address, bytes)
@@ -86,7 +94,12 @@ export class SplitRing {
       size * DESCRIPTOR_BYTES,
       DESCRIPTOR_ALIGNMENT,
     );
-    const [availRegion, avail] = part('avail ring', addresses.availRing, availRingBytes(size), AVAIL_ALIGNMENT);
+    const [availRegion, avail] = part(
+      'avail ring',
+      addresses.availRing,
+      availRingBytes(size),
+      AVAIL_ALIGNMENT,
+    );
     const [usedRegion, used] = part('used ring', addresses.usedRing, usedRingBytes(size), USED_ALIGNMENT);
     this.size = size;
     this.descriptors = new Uint32Array(descRegion.buffer, desc, size * 4);

@@ -17,7 +17,7 @@ export const Popped = {
   NONE: 0,
   /** A chain; its buffers are filled in. */
   CHAIN: 1,
-  /** A chain that breaks the rules; its buffers are what came before the fault. The head must still be pushed. */
+  /** A chain that breaks the rules; its buffers tell where its status byte is. The head must still be pushed. */
   BAD_CHAIN: 2,
   /** The ring itself can't be trusted any more; nothing will be popped until the queue is made anew. */
   BROKEN: 3,
@@ -54,7 +54,10 @@ export interface VirtqueueOptions {
  * ```ts
  * do {
  *   queue.disableNotifications();
- *   while (queue.pop(chain) === Popped.CHAIN) queue.push(chain.head, serve(chain));
+ *   for (let popped = queue.pop(chain); popped !== Popped.NONE; popped = queue.pop(chain)) {
+ *     if (popped === Popped.BROKEN) return needsReset();
+ *     queue.push(chain.head, popped === Popped.CHAIN ? serve(chain) : refuse(chain));
+ *   }
  *   if (queue.publish()) interrupt();
  * } while (queue.enableNotifications());
  * ```

@@ -1,0 +1,142 @@
+import {
+  BlockOperation,
+  VIRTIO_BLK_S_IOERR,
+  VIRTIO_BLK_S_OK,
+  VIRTIO_BLK_S_UNSUPP,
+  type BlockRequest,
+  type BlockStatus,
+} from '@iothreads/core';
+import { BlockDriverError, type BlockDriver, type BlockGeometry } from '../block-driver.js';
+import { reportDriverError } from '../driver-error-channel.js';
+import { SegmentCursor } from '../segment-cursor.js';
+import { writesDisk } from '../writes-disk.js';
+import type { UserDisk } from './user-disk.js';
+
+/**
+ * Bytes of the largest buffer that a user's disk gets. A bound, because a guest may name the same memory many times in
+ * one request: its length says nothing about what it costs the guest.
+ */
+const CHUNK_BYTES = 1024 ** 2;
+
+/**
+ * Runs a user's disk. Robust before fast: the disk gets fresh buffers and never sees the guest's memory, so that
+ * code that goes on writing into a buffer after its promise has settled can't change what the guest reads, nor any other
+ * request; a read is copied to the guest when its promise settles, a write is copied before it begins.
+ */
+export class ModuleDriver implements BlockDriver {
+  readonly geometry: BlockGeometry;
+  readonly #disk: UserDisk;
+
+  constructor(geometry: BlockGeometry, disk: UserDisk) {
+    this.geometry = geometry;
+    this.#disk = disk;
+  }
+
+  submit(requests: readonly BlockRequest[], count: number): void {
+    for (let i = 0; i < count; i++) {
+      const request = requests[i]!;
+      void this.#run(request, request.tag);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#disk.close?.();
+  }
+
+  async #run(request: BlockRequest, tag: number): Promise<void> {
+    let status: BlockStatus;
+    try {
+      status = await this.#execute(request, tag);
+    } catch (error) {
+      reportDriverError('module', request.operation, error);
+      status = VIRTIO_BLK_S_IOERR;
+    }
+    // Outside: what goes wrong in here is not the disk's failure, and must not complete the request once more.
+    request.complete(tag, status);
+  }
+
+  async #execute(request: BlockRequest, tag: number): Promise<BlockStatus> {
+    if (this.geometry.readOnly && writesDisk(request.operation)) return VIRTIO_BLK_S_IOERR;
+    switch (request.operation) {
+      case BlockOperation.READ:
+        await this.#read(request, tag);
+        return VIRTIO_BLK_S_OK;
+      case BlockOperation.WRITE:
+        await this.#write(request, tag);
+        return VIRTIO_BLK_S_OK;
+      case BlockOperation.FLUSH:
+        await this.#disk.flush?.();
+        return VIRTIO_BLK_S_OK;
+      case BlockOperation.DISCARD:
+        if (this.#disk.trim === undefined) return VIRTIO_BLK_S_UNSUPP;
+        for (let i = 0; i < request.rangeCount; i++) {
+          await this.#disk.trim(request.rangePositions[i]!, request.rangeLengths[i]!);
+        }
+        return VIRTIO_BLK_S_OK;
+      case BlockOperation.WRITE_ZEROES:
+        for (let i = 0; i < request.rangeCount; i++) {
+          await this.#zero(request.rangePositions[i]!, request.rangeLengths[i]!);
+        }
+        return VIRTIO_BLK_S_OK;
+      default:
+        return VIRTIO_BLK_S_UNSUPP;
+    }
+  }
+
+  async #read(request: BlockRequest, tag: number): Promise<void> {
+    const cursor = new SegmentCursor();
+    let position = request.position;
+    for (cursor.start(request.data); cursor.left > 0;) {
+      const length = Math.min(cursor.left, CHUNK_BYTES);
+      const buffer = new Uint8Array(length);
+      await this.#disk.pread(buffer, position);
+      if (buffer.length !== length) {
+        throw new BlockDriverError('EIO', 'pread gave its buffer away (transferred it to another thread?)');
+      }
+      checkOurs(request, tag);
+      cursor.write(buffer);
+      position += length;
+    }
+  }
+
+  async #write(request: BlockRequest, tag: number): Promise<void> {
+    const cursor = new SegmentCursor();
+    let position = request.position;
+    for (cursor.start(request.data); cursor.left > 0;) {
+      const buffer = new Uint8Array(Math.min(cursor.left, CHUNK_BYTES));
+      cursor.read(buffer);
+      const length = buffer.length;
+      await this.#pwrite(buffer, position);
+      checkOurs(request, tag);
+      position += length;
+    }
+  }
+
+  async #zero(position: number, byteLength: number): Promise<void> {
+    if (this.#disk.zero !== undefined) {
+      await this.#disk.zero(position, byteLength);
+      return;
+    }
+    for (let done = 0; done < byteLength;) {
+      const length = Math.min(byteLength - done, CHUNK_BYTES);
+      // Fresh each time: the disk may keep the buffer, and change it.
+      await this.#pwrite(new Uint8Array(length), position + done);
+      done += length;
+    }
+  }
+
+  async #pwrite(buffer: Uint8Array, position: number): Promise<void> {
+    if (this.#disk.pwrite === undefined)
+      throw new BlockDriverError('EROFS', 'the disk has no pwrite any more');
+    await this.#disk.pwrite(buffer, position);
+  }
+}
+
+/**
+ * Throws when the device has given the request up, because the disk took too long: its memory may be another request's
+ * by now.
+ */
+function checkOurs(request: BlockRequest, tag: number): void {
+  if (request.tag === tag && request.pending) return;
+  throw new BlockDriverError('ETIMEDOUT', 'the disk settled after its request had been given up');
+}

@@ -1,0 +1,54 @@
+import * as v from 'valibot';
+import type { BlockDriver, BlockDriverContext } from '../block-driver.js';
+import type { BlockDriverType, PreparedDrive } from '../block-driver-type.js';
+import { diskSizeSchema, parseOptions } from '../parse-options.js';
+import { NullDriver, type NullDriverState } from './null-driver.js';
+
+/** A disk that holds nothing: writes go nowhere, reads bring nothing, and everything takes the same time. */
+export interface NullDriveOptions {
+  readonly driver: 'null';
+  /** Bytes, a positive multiple of 512. Default 1 GiB. */
+  readonly size?: number | undefined;
+  /** How long every request takes, nanoseconds. Default 0: complete at once. */
+  readonly latencyNs?: number | undefined;
+  /** Whether reads give zeroes; by default they leave the guest's buffer as it is, which costs nothing. */
+  readonly readZeroes?: boolean | undefined;
+}
+
+const entries = {
+  size: v.optional(diskSizeSchema, 1024 ** 3),
+  latencyNs: v.optional(
+    v.custom<number>(
+      (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+      'must be a whole number of nanoseconds, 0 or more',
+    ),
+    0,
+  ),
+  readZeroes: v.optional(v.boolean('must be true or false'), false),
+};
+
+interface NullOptions extends NullDriverState {
+  readonly size: number;
+}
+
+/** The driver `null`. */
+export class NullDriverType implements BlockDriverType<NullOptions, NullDriverState> {
+  readonly name = 'null';
+
+  parse(options: unknown, path: string): NullOptions {
+    return parseOptions(entries, this.name, options, path);
+  }
+
+  async prepare(options: NullOptions, readOnly: boolean): Promise<PreparedDrive<NullDriverState>> {
+    const { size, latencyNs, readZeroes } = options;
+    return {
+      driver: this.name,
+      geometry: { sizeBytes: size, readOnly, discard: !readOnly, writeZeroes: !readOnly },
+      state: { latencyNs, readZeroes },
+    };
+  }
+
+  async open(prepared: PreparedDrive<NullDriverState>, context: BlockDriverContext): Promise<BlockDriver> {
+    return new NullDriver(prepared.geometry, prepared.state, context);
+  }
+}

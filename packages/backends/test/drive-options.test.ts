@@ -1,0 +1,94 @@
+import { driverType, openDrive, parseDrive, prepareDrive } from '@iothreads/backends';
+import { describe, expect, test } from 'vitest';
+import { driverError } from './support.js';
+
+describe('a mistake in a drive names the field', () => {
+  test.each([
+    [undefined, 'drive: must be an object with the field "driver", got undefined'],
+    [null, 'drive: must be an object with the field "driver", got null'],
+    [[], 'drive: must be an object with the field "driver", got an array'],
+    ['null', 'drive: must be an object with the field "driver", got "null"'],
+    [{}, 'drive.driver: unknown driver undefined (known: file, memory, module, null)'],
+    [{ driver: 'nul' }, 'drive.driver: unknown driver "nul" (known: file, memory, module, null)'],
+    [{ driver: 'toString' }, 'drive.driver: unknown driver "toString" (known: file, memory, module, null)'],
+    [
+      { driver: 'null', latency: 3 },
+      'drive.latency: unknown option of driver "null" (known: size, latencyNs, readZeroes)',
+    ],
+    [{ driver: 'null', size: 0 }, 'drive.size: must be a positive multiple of 512 (bytes), got 0'],
+    [{ driver: 'null', size: 513 }, 'drive.size: must be a positive multiple of 512 (bytes), got 513'],
+    [{ driver: 'null', size: NaN }, 'drive.size: must be a positive multiple of 512 (bytes), got NaN'],
+    [{ driver: 'null', size: '1G' }, 'drive.size: must be a positive multiple of 512 (bytes), got "1G"'],
+    [
+      { driver: 'null', size: 2 ** 60 },
+      `drive.size: must be a positive multiple of 512 (bytes), got ${2 ** 60}`,
+    ],
+    [
+      { driver: 'null', latencyNs: -1 },
+      'drive.latencyNs: must be a whole number of nanoseconds, 0 or more, got -1',
+    ],
+    [
+      { driver: 'null', latencyNs: 0.5 },
+      'drive.latencyNs: must be a whole number of nanoseconds, 0 or more, got 0.5',
+    ],
+    [{ driver: 'null', readZeroes: 1 }, 'drive.readZeroes: must be true or false, got 1'],
+    [{ driver: 'file' }, 'drive.filename: required by driver "file"'],
+    [{ driver: 'file', filename: '' }, 'drive.filename: must be a path, got ""'],
+    [{ driver: 'file', filename: 'a\0b' }, 'drive.filename: must be a path, got "a\\u0000b"'],
+    [{ driver: 'file', path: '/disk' }, 'drive.path: unknown option of driver "file" (known: filename)'],
+    [{ driver: 'memory' }, 'drive.size: needed where there is no buffer'],
+    [
+      { driver: 'memory', buffer: new ArrayBuffer(512) },
+      'drive.buffer: must be a SharedArrayBuffer, got an object',
+    ],
+    [
+      { driver: 'memory', buffer: new SharedArrayBuffer(100) },
+      'drive.buffer: must have a positive multiple of 512 bytes, has 100',
+    ],
+    [
+      { driver: 'memory', size: 512, buffer: new SharedArrayBuffer(1024) },
+      'drive.size: is 512, but the buffer has 1024 bytes; leave one of the two out',
+    ],
+    [{ driver: 'module' }, 'drive.url: required by driver "module"'],
+    [{ driver: 'module', url: 3 }, 'drive.url: must be a file URL, a path or the name of a package, got 3'],
+  ])('%o', async (drive, message) => {
+    const error = await driverError(() => parseDrive(drive));
+    expect(error.code).toBe('ERR_DRIVE_OPTION');
+    expect(error.message).toBe(message);
+  });
+
+  test('under the name that the caller gave the drive', async () => {
+    const error = await driverError(() => parseDrive({ driver: 'null', size: 1 }, 'devices[2].drive'));
+    expect(error.message).toBe('devices[2].drive.size: must be a positive multiple of 512 (bytes), got 1');
+  });
+
+  test('options that cannot go to an iothread are refused before they get there', async () => {
+    const error = await driverError(() =>
+      parseDrive({ driver: 'module', url: './disk.mjs', options: { callback: () => 0 } }),
+    );
+    expect(error.code).toBe('ERR_DRIVE_OPTION');
+    expect(error.message).toMatch(/^drive\.options: must survive structured cloning: /);
+  });
+});
+
+test('an unknown driver is refused with the list of those there are', async () => {
+  const error = await driverError(() => driverType('qcow2'));
+  expect(error.code).toBe('ERR_DRIVE_OPTION');
+  expect(error.message).toBe('unknown driver "qcow2" (known: file, memory, module, null)');
+});
+
+test('every driver is found under its own name', () => {
+  for (const name of ['file', 'memory', 'module', 'null']) expect(driverType(name).name).toBe(name);
+});
+
+test('a prepared drive that was cloned to another thread opens as the same disk', async () => {
+  const prepared = await prepareDrive({ driver: 'null', size: 4096, latencyNs: 5, readZeroes: true }, true);
+  const driver = await openDrive(structuredClone(prepared), { nowNs: () => 0 });
+  expect(driver.geometry).toEqual({ sizeBytes: 4096, readOnly: true, discard: false, writeZeroes: false });
+  await driver.close();
+});
+
+test('prepareDrive checks options: it is not for checked ones only', async () => {
+  const error = await driverError(() => prepareDrive({ driver: 'null', size: 1 }));
+  expect(error.code).toBe('ERR_DRIVE_OPTION');
+});

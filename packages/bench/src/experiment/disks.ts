@@ -1,0 +1,50 @@
+import type { DeviceOptions } from '@iothreads/iothread';
+import { randomFillSync } from 'node:crypto';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Disk } from '../results.js';
+
+const FILE_BYTES = 64 << 20;
+const CHUNK_BYTES = 1 << 20;
+
+/** The drives of the experiment. The file is made for the run, is in the page cache by having been written, and goes after it. */
+export class Disks {
+  readonly #directory: string;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  static async create(parent: string): Promise<Disks> {
+    const disks = new Disks(await mkdtemp(join(parent, 'iothreads-bench-')));
+    const file = await open(disks.#filename, 'w');
+    try {
+      const chunk = randomFillSync(new Uint8Array(CHUNK_BYTES));
+      for (let at = 0; at < FILE_BYTES; at += CHUNK_BYTES) await file.write(chunk, 0, CHUNK_BYTES, at);
+      // Dirty pages written back in the middle of a cell would be a disturbance of our own making.
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    return disks;
+  }
+
+  get #filename(): string {
+    return join(this.#directory, 'disk.img');
+  }
+
+  drive(disk: Disk): DeviceOptions['drive'] {
+    switch (disk) {
+      case 'null-30us':
+        return { driver: 'null', latencyNs: 30_000 };
+      case 'null-2us':
+        return { driver: 'null', latencyNs: 2_000 };
+      case 'file':
+        return { driver: 'file', filename: this.#filename };
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,49 @@
+import { cpus, release } from 'node:os';
+import { Vcpu } from '../load/vcpu.js';
+import type { ExperimentResult, Machine } from '../results.js';
+import { BREAKDOWN_TICKS, measureBreakdown } from './breakdown.js';
+import { cellTicks, measureCells } from './cells.js';
+import { Disks } from './disks.js';
+import type { Plan, Progress } from './plan.js';
+import { measureScale, scaleTicks } from './scale.js';
+import { measureSharing, sharingTicks } from './sharing.js';
+
+/** Cells that are measured for `plan.runtimeS` each. */
+export const countCells = (plan: Plan): number =>
+  (cellTicks(plan) + sharingTicks(plan) + scaleTicks(plan)) / plan.rounds;
+
+/** Measures everything that the plan asks for, one thing at a time. */
+export async function runExperiment(plan: Plan, progress: Progress): Promise<ExperimentResult> {
+  const total = countCells(plan) * plan.rounds + BREAKDOWN_TICKS;
+  let done = 0;
+  const tick = (what: string): void => {
+    progress(done++, total, what);
+  };
+  const date = new Date();
+  const vcpu = new Vcpu();
+  try {
+    await using disks = await Disks.create(plan.directory);
+    const experiment = await measureCells(plan, disks, vcpu, tick);
+    const sharing = await measureSharing(plan, vcpu, tick);
+    const scale = await measureScale(plan, vcpu, tick);
+    const breakdown = await measureBreakdown(vcpu, tick);
+    const machine = describeMachine(date);
+    return { experiment, sharing, scale, breakdown, machine };
+  } finally {
+    await vcpu.close();
+  }
+}
+
+function describeMachine(date: Date): Machine {
+  const processors = cpus();
+  return {
+    cpu: processors[0]?.model ?? 'unknown',
+    cores: processors.length,
+    node: process.version,
+    v8: process.versions.v8,
+    kernel: release(),
+    platform: `${process.platform} ${process.arch}`,
+    date: date.toISOString(),
+    runtime_s: Math.round((Date.now() - date.getTime()) / 100) / 10,
+  };
+}

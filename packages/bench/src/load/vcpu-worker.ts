@@ -1,0 +1,154 @@
+import { LatencyHistogram, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN } from '@iothreads/core';
+import { BlkDriver } from '@iothreads/core/testing';
+import { DeviceChannel, nowNs } from '@iothreads/iothread';
+import { TraceMoment } from '@iothreads/iothread/testing';
+import { layOut } from './guest-layout.js';
+import {
+  type DeviceLoad,
+  type DeviceResult,
+  type LoadTask,
+  TRACE_STEPS,
+  type TraceResult,
+  type TraceTask,
+} from './load.js';
+
+/** A vCPU gives up on a device that has not completed anything for so long. */
+const HANG_NS = 20e9;
+const BLOCK_BYTES = 4096;
+const SECTORS_PER_BLOCK = BLOCK_BYTES / 512;
+
+/** A guest's side of one device: a virtio-blk driver that polls its used ring, and the jobs on it. */
+class LoadedDevice {
+  readonly driver: BlkDriver;
+  readonly channel: DeviceChannel;
+  readonly histogram = new LatencyHistogram();
+  requests = 0;
+  readonly #startedNs: Float64Array;
+  readonly #blocks: number;
+  #random = 0x2545f491;
+
+  constructor(load: DeviceLoad) {
+    const { allocator, queues } = layOut(load.memory, 1);
+    this.driver = new BlkDriver(allocator, {
+      addresses: queues[0]!,
+      depth: load.jobs,
+      dataBytes: BLOCK_BYTES,
+      eventIdx: true,
+    });
+    this.channel = new DeviceChannel(load.port);
+    this.#startedNs = new Float64Array(load.jobs);
+    this.#blocks = Math.floor(load.sizeBytes / BLOCK_BYTES);
+  }
+
+  /** Puts every idle job to work. @returns whether there was one */
+  start(now: number): boolean {
+    let slot = this.driver.takeSlot();
+    if (slot === -1) return false;
+    for (; slot !== -1; slot = this.driver.takeSlot()) {
+      this.driver.start(slot, VIRTIO_BLK_T_IN, this.#nextBlock() * SECTORS_PER_BLOCK, BLOCK_BYTES);
+      this.#startedNs[slot] = now;
+    }
+    if (this.driver.publish()) this.channel.kick(0);
+    return true;
+  }
+
+  /** Takes what has completed. */
+  reap(now: number): void {
+    for (let slot = this.driver.takeDone(); slot !== -1; slot = this.driver.takeDone()) {
+      if (this.driver.status(slot) !== VIRTIO_BLK_S_OK)
+        throw new Error(`a read failed: status ${this.driver.status(slot)}`);
+      this.histogram.record(now - this.#startedNs[slot]!);
+      this.requests++;
+    }
+  }
+
+  /** xorshift: the same blocks in every run, and nothing but integers. */
+  #nextBlock(): number {
+    let x = this.#random;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    this.#random = x;
+    return (x >>> 0) % this.#blocks;
+  }
+}
+
+/** Keeps the jobs of all devices going for a while; the devices' completions are polled in turn. */
+export function run(task: LoadTask): DeviceResult[] {
+  const devices = task.devices.map((load) => new LoadedDevice(load));
+  for (const { driver } of devices) driver.queue.disableInterrupts();
+  const beganNs = nowNs();
+  const endNs = beganNs + task.runtimeMs * 1e6;
+  let now = beganNs;
+  for (const device of devices) device.start(now);
+  while (now < endNs) {
+    for (const device of devices) {
+      if (!device.driver.queue.hasUsed()) continue;
+      now = nowNs();
+      device.reap(now);
+      device.start(now);
+    }
+    now = nowNs();
+  }
+  const seconds = (now - beganNs) / 1e9;
+  for (const device of devices) {
+    while (device.driver.inFlight > 0) {
+      now = nowNs();
+      device.reap(now);
+      if (now - endNs > HANG_NS) throw new Error(`${device.driver.inFlight} requests never completed`);
+    }
+  }
+  return devices.map(({ requests, histogram }) => ({
+    requests,
+    seconds,
+    histogram: histogram.buffer as ArrayBuffer,
+  }));
+}
+
+/** One request at a time, each step of its way timed on both sides. */
+export function trace({ device: load, requests, asleep, moments }: TraceTask): TraceResult {
+  const device = new LoadedDevice({ ...load, jobs: 1 });
+  const { driver, channel } = device;
+  const sums = new Float64Array(TRACE_STEPS.length);
+  const steps = new Float64Array(TRACE_STEPS.length);
+  if (!asleep) driver.queue.disableInterrupts();
+  // The first tenth warms up.
+  const warmUp = Math.ceil(requests / 10);
+  for (let i = -warmUp; i < requests; i++) {
+    if (asleep) {
+      driver.queue.enableInterrupts();
+      // Long enough for the iothread to go to sleep.
+      const untilNs = nowNs() + 300_000;
+      while (nowNs() < untilNs);
+    }
+    const interrupts = channel.interrupts(0);
+    const slot = driver.takeSlot();
+    driver.start(slot, VIRTIO_BLK_T_IN, 0, BLOCK_BYTES);
+    const startNs = nowNs();
+    if (driver.publish()) channel.kick(0);
+    const kickedNs = nowNs();
+    const deadlineNs = kickedNs + HANG_NS;
+    if (asleep) while (!driver.queue.hasUsed()) channel.waitForInterrupt(0, interrupts, 1000);
+    let seenNs = nowNs();
+    while (!driver.queue.hasUsed()) {
+      seenNs = nowNs();
+      if (seenNs > deadlineNs) throw new Error('a traced request never completed');
+    }
+    driver.takeDone();
+    // The device's side marks PUBLISHED just after the index that we have just seen.
+    const publishedBy = nowNs() + 1e6;
+    while (moments[TraceMoment.PUBLISHED]! < moments[TraceMoment.COMPLETED]! && nowNs() < publishedBy);
+    steps[0] = kickedNs - startNs;
+    steps[1] = moments[TraceMoment.WOKEN]! - kickedNs;
+    steps[2] = moments[TraceMoment.POPPED]! - moments[TraceMoment.WOKEN]!;
+    steps[3] = moments[TraceMoment.SUBMITTED]! - moments[TraceMoment.POPPED]!;
+    steps[4] = moments[TraceMoment.PUBLISHED]! - moments[TraceMoment.SUBMITTED]!;
+    steps[5] = seenNs - moments[TraceMoment.PUBLISHED]!;
+    // A poller sees the doorbell or the used index before the other side has read its clock: such a step took nothing.
+    if (i >= 0) for (let step = 0; step < steps.length; step++) sums[step]! += Math.max(0, steps[step]!);
+  }
+  return {
+    requests,
+    steps: Object.fromEntries(TRACE_STEPS.map((step, index) => [step, sums[index]!])) as TraceResult['steps'],
+  };
+}

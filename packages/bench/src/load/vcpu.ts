@@ -1,0 +1,42 @@
+import { LatencyHistogram } from '@iothreads/core';
+import { Piscina } from 'piscina';
+import type { LoadTask, TraceResult, TraceTask, DeviceResult } from './load.js';
+
+/** What a vCPU measured on one device. */
+export interface Measured {
+  readonly requests: number;
+  readonly seconds: number;
+  readonly histogram: LatencyHistogram;
+}
+
+/**
+ * A virtual CPU that does nothing but disk I/O: one worker for the whole bench, so that its code is warm. One is what a
+ * machine of two cores can run beside an iothread without the two taking each other's time; all jobs run on it.
+ */
+export class Vcpu {
+  readonly #pool = new Piscina({
+    filename: new URL('./vcpu-worker.js', import.meta.url).href,
+    minThreads: 1,
+    maxThreads: 1,
+    idleTimeout: Infinity,
+    atomics: 'disabled',
+  });
+
+  /** @returns a measurement for each device of the task, in order */
+  async run(task: LoadTask): Promise<Measured[]> {
+    const results: DeviceResult[] = await this.#pool.run(task, { name: 'run' });
+    return results.map(({ requests, seconds, histogram }) => ({
+      requests,
+      seconds,
+      histogram: new LatencyHistogram(histogram),
+    }));
+  }
+
+  async trace(task: TraceTask): Promise<TraceResult> {
+    return this.#pool.run(task, { name: 'trace' });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}

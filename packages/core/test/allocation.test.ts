@@ -1,0 +1,24 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+
+const script = fileURLToPath(new URL('fixtures/request-loop.mjs', import.meta.url));
+const run = promisify(execFile);
+
+/** How many garbage collections a child process does for so many requests. */
+async function collections(requests: number, mode: string): Promise<number> {
+  // A young generation of 4 MiB: what loading and compiling allocate fits in one or two, what requests allocate does not.
+  const { stdout } = await run(
+    process.execPath,
+    ['--trace-gc', '--min-semi-space-size=4', '--max-semi-space-size=4', script, String(requests), mode],
+    { timeout: 20_000 },
+  );
+  return stdout.split('\n').filter((line) => /Scavenge|Mark-Compact/.test(line)).length;
+}
+
+test.each(['flags', 'event-idx'])('a million requests more allocate nothing more, with %s', async (mode) => {
+  const [few, many] = await Promise.all([collections(200_000, mode), collections(1_200_000, mode)]);
+  // A request that allocated one number, 16 bytes, would cost 16 MB: four collections.
+  expect(many - few).toBeLessThanOrEqual(1);
+});

@@ -1,0 +1,341 @@
+import type { PreparedDrive } from '@iothreads/backends';
+import {
+  type Activation,
+  SECTOR_SIZE,
+  GuestMemory,
+  VirtioBlkDevice,
+  type VirtqueueState,
+} from '@iothreads/core';
+import { IOThreadError } from '../iothread-error.js';
+import { BlockStatistics } from '../shared/block-statistics.js';
+import {
+  CONFIG_INTERRUPT,
+  createDevicePort,
+  DeviceChannel,
+  type DevicePort,
+} from '../shared/device-channel.js';
+import type { DispatchMode } from '../worker/attached-device.js';
+import type { CheckedDevice } from './configuration.js';
+import type { IOThread } from './iothread.js';
+import { allQueues } from './vq-mapping.js';
+
+/** What a device needs of the runtime that it belongs to. */
+export interface DeviceOwner {
+  readonly wakeBuffer: SharedArrayBuffer;
+  /** @throws IOThreadError `ERR_UNKNOWN_IOTHREAD` */
+  iothread(id: string): IOThread;
+  /** Something went wrong that no call is waiting for. */
+  report(device: BlockDevice, error: Error): void;
+}
+
+/**
+ * A virtio-blk device of the runtime: what its driver's side works with, on the thread that created it.
+ *
+ * `virtio` is the device as the driver sees it (features, status, queues' addresses, configuration space): map it behind
+ * whatever registers the machine has. Requests go through the rings in guest memory; `kick` rings a doorbell, and
+ * `onInterrupt` hears of completions. `port` can be posted to other threads, where a `DeviceChannel` over it does the same.
+ */
+export class BlockDevice {
+  readonly id: string;
+  readonly virtio: VirtioBlkDevice;
+  readonly port: DevicePort;
+  readonly channel: DeviceChannel;
+  readonly #checked: CheckedDevice;
+  readonly #drive: PreparedDrive;
+  readonly #owner: DeviceOwner;
+  /** Queues by the iothread that serves them. */
+  #mapping: ReadonlyMap<IOThread, readonly number[]>;
+  /** Where each queue was when it was last stopped. */
+  readonly #states = new Map<number, VirtqueueState>();
+  /** What the driver settled; undefined while the device is not running. */
+  #activation: Activation | undefined;
+  /** One block of counters for each iothread at a time; used again by the next one after a move. */
+  readonly #statistics: BlockStatistics[] = [];
+  /** The last of the operations on this device: they take their turns. */
+  #last: Promise<unknown> = Promise.resolve();
+  #removed = false;
+
+  constructor(checked: CheckedDevice, drive: PreparedDrive, owner: DeviceOwner) {
+    const { geometry } = drive;
+    this.id = checked.id;
+    this.#checked = checked;
+    this.#drive = drive;
+    this.#owner = owner;
+    this.port = createDevicePort(owner.wakeBuffer, checked.numQueues);
+    this.channel = new DeviceChannel(this.port);
+    this.#mapping = this.#resolve(checked.mapping);
+    this.virtio = new VirtioBlkDevice(
+      {
+        capacitySectors: geometry.sizeBytes / SECTOR_SIZE,
+        numQueues: checked.numQueues,
+        queueSize: checked.queueSize,
+        logicalBlockSize: checked.logicalBlockSize,
+        readOnly: geometry.readOnly,
+        discard: geometry.discard && !geometry.readOnly,
+        writeZeroes: geometry.writeZeroes && !geometry.readOnly,
+      },
+      new GuestMemory(checked.memory),
+      {
+        activate: (activation) => {
+          this.#activated(activation);
+        },
+        reset: () => {
+          this.#inBackground(() => this.#reset());
+        },
+        writebackChanged: (writeback) => {
+          this.channel.writeThrough = !writeback;
+        },
+      },
+    );
+  }
+
+  /** The iothreads that serve it, by id. */
+  get iothreads(): string[] {
+    return [...this.#mapping.keys()].map((iothread) => iothread.id);
+  }
+
+  /** Whether it is attached to this iothread. */
+  isOn(iothread: IOThread): boolean {
+    return this.#mapping.has(iothread);
+  }
+
+  /** The driver's doorbell for queue `index`. */
+  kick(index: number): void {
+    this.channel.kick(index);
+  }
+
+  /**
+   * Calls `listener` on this thread after each interrupt of a queue, with its index; several interrupts may come as one
+   * call. `CONFIG_INTERRUPT` (-1) stands for a change of the configuration or of the status.
+   * @returns a function that ends it
+   */
+  onInterrupt(listener: (source: number) => void): () => void {
+    let listening = true;
+    const listen = async (source: number): Promise<void> => {
+      let seen = this.channel.interrupts(source);
+      while (listening && !this.#removed) {
+        await this.channel.interruptAfter(source, seen);
+        seen = this.channel.interrupts(source);
+        if (listening) listener(source);
+      }
+    };
+    for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)]) {
+      listen(source).catch((error: unknown) => {
+        this.#owner.report(this, error as Error);
+      });
+    }
+    return () => {
+      listening = false;
+      for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)])
+        this.channel.interrupt(source);
+    };
+  }
+
+  /** Resolves when everything asked of the device so far is done: an activation or a reset by its driver, a move. */
+  async settled(): Promise<void> {
+    await this.#last.catch(() => undefined);
+  }
+
+  /** What has been counted for the device since it was added, on all its iothreads, past and present. */
+  readStatistics(): BlockStatistics {
+    const sum = new BlockStatistics();
+    for (const statistics of this.#statistics) sum.merge(statistics);
+    return sum;
+  }
+
+  // What follows is the runtime's.
+
+  /** Opens the drive on every iothread of the mapping, or on none. */
+  attach(): Promise<void> {
+    return this.#inTurn(() => this.#attachAll(this.#mapping));
+  }
+
+  /** Drains the device, and takes it to other iothreads; where these can't have it, back to where it was. */
+  move(mapping: ReadonlyMap<string, readonly number[]>): Promise<void> {
+    return this.#inTurn(async () => {
+      const from = this.#mapping;
+      const to = this.#resolve(mapping);
+      const lost = await this.#stopQueues(from, false);
+      await this.#detachAll(from);
+      try {
+        await this.#attachAll(to);
+      } catch (error) {
+        await this.#attachAll(from);
+        await this.#startQueues(from);
+        throw error;
+      }
+      this.#mapping = to;
+      // With an iothread its queues' positions died as well: only a reset by the driver makes the device whole.
+      if (!lost) await this.#startQueues(to);
+    });
+  }
+
+  /** Drains the device and closes its drive; what does not complete in time is given up. */
+  detach(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#removed = true;
+      await this.#stopQueues(this.#mapping, true);
+      await this.#detachAll(this.#mapping);
+      this.#mapping = new Map();
+      for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)])
+        this.channel.interrupt(source);
+    });
+  }
+
+  /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT` */
+  drain(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#stopQueues(this.#mapping, false);
+      await this.#startQueues(this.#mapping);
+    });
+  }
+
+  /** An iothread of its is gone: the driver hears of it, and has to reset the device. */
+  iothreadDied(): void {
+    this.virtio.setNeedsReset();
+    this.channel.setBroken(true);
+  }
+
+  async setDispatchMode(mode: DispatchMode): Promise<void> {
+    this.#dispatchMode = mode;
+    for (const iothread of this.#mapping.keys()) {
+      await iothread.call((control) => control.setDispatchMode(this.id, mode));
+    }
+  }
+
+  async setTrace(buffer: SharedArrayBuffer | undefined): Promise<void> {
+    for (const iothread of this.#mapping.keys()) {
+      await iothread.call((control) => control.setTrace(this.id, buffer));
+    }
+  }
+
+  #dispatchMode: DispatchMode = 'auto';
+
+  #resolve(mapping: ReadonlyMap<string, readonly number[]>): ReadonlyMap<IOThread, readonly number[]> {
+    return new Map([...mapping].map(([id, queues]) => [this.#owner.iothread(id), queues]));
+  }
+
+  #inTurn<Result>(operation: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(operation, operation);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #inBackground(operation: () => Promise<void>): void {
+    this.#inTurn(operation).catch((error: unknown) => {
+      this.virtio.setNeedsReset();
+      this.channel.setBroken(true);
+      this.#owner.report(this, error as Error);
+    });
+  }
+
+  #activated(activation: Activation): void {
+    this.channel.writeThrough = !activation.writeback;
+    this.#inBackground(() => {
+      this.#activation = activation;
+      return this.#startQueues(this.#mapping);
+    });
+  }
+
+  async #reset(): Promise<void> {
+    const lost = await this.#stopQueues(this.#mapping, false);
+    this.#activation = undefined;
+    this.#states.clear();
+    if (lost) await this.#attachAll(this.#mapping);
+    this.channel.setBroken(false);
+    this.virtio.resetDone();
+  }
+
+  async #attachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+    const attached: IOThread[] = [];
+    try {
+      for (const [index, iothread] of [...mapping.keys()].entries()) {
+        const statistics = (this.#statistics[index] ??= new BlockStatistics());
+        await iothread.call((control) =>
+          control.attach({
+            id: this.id,
+            drive: this.#drive,
+            limits: {
+              capacitySectors: this.#drive.geometry.sizeBytes / SECTOR_SIZE,
+              readOnly: this.#drive.geometry.readOnly,
+              discard: this.#drive.geometry.discard,
+              writeZeroes: this.#drive.geometry.writeZeroes,
+              serial: this.#checked.serial,
+            },
+            port: this.port,
+            statisticsBuffer: statistics.buffer,
+            dispatchMode: this.#dispatchMode,
+          }),
+        );
+        attached.push(iothread);
+      }
+    } catch (error) {
+      for (const iothread of attached) await iothread.call((control) => control.detach(this.id));
+      throw error;
+    }
+  }
+
+  async #startQueues(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+    const activation = this.#activation;
+    if (activation === undefined) return;
+    for (const [iothread, indexes] of mapping) {
+      const queues = indexes.flatMap((index) => {
+        const addresses = activation.queues[index];
+        return addresses === undefined ? [] : [{ index, addresses, state: this.#states.get(index) }];
+      });
+      // From here on kicks reach this iothread; it looks at the rings once by itself for those that went elsewhere.
+      for (const { index } of queues) this.channel.route(index, iothread.slot);
+      await iothread.call((control) =>
+        control.startQueues({
+          id: this.id,
+          memory: this.#checked.memory,
+          features: activation.features,
+          maxQueueSize: this.#checked.queueSize,
+          queues,
+        }),
+      );
+    }
+  }
+
+  /** @returns whether an iothread was dead, and its queues' positions with it */
+  async #stopQueues(mapping: ReadonlyMap<IOThread, readonly number[]>, abandon: boolean): Promise<boolean> {
+    let lost = false;
+    const stopped: IOThread[] = [];
+    for (const iothread of mapping.keys()) {
+      try {
+        const { states, abandoned } = await iothread.call((control) =>
+          control.stopQueues(this.id, this.#checked.drainTimeoutMs, abandon),
+        );
+        stopped.push(iothread);
+        for (const { index, state } of states) this.#states.set(index, state);
+        if (abandoned > 0) {
+          const message = `device '${this.id}': ${abandoned} requests never completed and were given up`;
+          this.#owner.report(this, new IOThreadError('ERR_DRAIN_TIMEOUT', message));
+        }
+      } catch (error) {
+        if (isDeath(error)) {
+          lost = true;
+          continue;
+        }
+        // The queues that did stop go on as well: the device stays as it was.
+        await this.#startQueues(new Map([...mapping].filter(([each]) => stopped.includes(each))));
+        throw error;
+      }
+    }
+    return lost;
+  }
+
+  async #detachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+    for (const iothread of mapping.keys()) {
+      try {
+        await iothread.call((control) => control.detach(this.id));
+      } catch (error) {
+        // A dead iothread has nothing of the device any more.
+        if (!isDeath(error)) throw error;
+      }
+    }
+  }
+}
+
+const isDeath = (error: unknown): boolean =>
+  error instanceof IOThreadError && error.code === 'ERR_IOTHREAD_DIED';

@@ -1,0 +1,239 @@
+import { type DriveOptions, parseDrive } from '@iothreads/backends';
+import {
+  DEFAULT_POLLING,
+  GuestMemory,
+  type MemoryRegionOptions,
+  type PollingSettings,
+  SERIAL_BYTES,
+  VirtioError,
+} from '@iothreads/core';
+import * as v from 'valibot';
+import { IOThreadError } from '../iothread-error.js';
+import { resolveMapping, type VqMapping } from './vq-mapping.js';
+
+/** An iothread: QEMU's object of the same name, its properties in camel case. */
+export interface IOThreadOptions {
+  readonly id: string;
+  /** The longest to poll before sleeping, nanoseconds; default 32768, 0 turns polling off. */
+  readonly pollMaxNs?: number;
+  /** Factor by which polling grows; 0, the default, means 2. */
+  readonly pollGrow?: number;
+  /** Divisor by which polling shrinks; 0, the default, means back to nothing at once. */
+  readonly pollShrink?: number;
+}
+
+/** Which iothread serves which queues of a device. */
+export interface VqMappingOptions {
+  readonly iothread: string;
+  /** Queue indexes; left out in all entries, queues are dealt out in turn. */
+  readonly vqs?: readonly number[] | undefined;
+}
+
+/** A virtio-blk device. */
+export interface DeviceOptions {
+  readonly id: string;
+  /** The iothread that serves it; or else `iothreadVqMapping`. */
+  readonly iothread?: string;
+  readonly iothreadVqMapping?: readonly VqMappingOptions[];
+  readonly drive: DriveOptions;
+  /** Guest RAM: one shared buffer that starts at guest address 0, or regions of shared buffers. */
+  readonly memory: SharedArrayBuffer | readonly MemoryRegionOptions[];
+  /** 1 to 256; default 1. */
+  readonly numQueues?: number;
+  /** Largest queue the driver may set up, a power of two from 4 to 32768; default 256. */
+  readonly queueSize?: number;
+  readonly readOnly?: boolean;
+  /** What GET_ID answers: at most 20 bytes; default: the device's id, cut to fit. */
+  readonly serial?: string;
+  /** Bytes: 512 (default), 1024, 2048 or 4096. */
+  readonly logicalBlockSize?: number;
+  /** How long detaching, moving and resetting wait for requests in flight; default 30000 ms. */
+  readonly drainTimeoutMs?: number;
+}
+
+/** Many devices over many iothreads, checked as a whole before anything starts. */
+export interface Configuration {
+  readonly iothreads?: readonly IOThreadOptions[];
+  readonly devices?: readonly DeviceOptions[];
+}
+
+/** `IOThreadOptions` with its defaults filled in. */
+export interface CheckedIOThread {
+  readonly id: string;
+  readonly polling: PollingSettings;
+}
+
+/** `DeviceOptions` with its defaults filled in and its mapping resolved. */
+export interface CheckedDevice {
+  readonly id: string;
+  readonly mapping: VqMapping;
+  readonly drive: DriveOptions;
+  readonly memory: readonly MemoryRegionOptions[];
+  readonly numQueues: number;
+  readonly queueSize: number;
+  readonly readOnly: boolean;
+  readonly serial: Uint8Array;
+  readonly logicalBlockSize: number;
+  readonly drainTimeoutMs: number;
+}
+
+const Id = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z][\w.-]*$/, 'must be a letter and then letters, digits, - . or _'),
+);
+const Count = (least: number, most: number): v.GenericSchema<number> =>
+  v.pipe(
+    v.number(),
+    v.check(
+      (value) => Number.isInteger(value) && value >= least && value <= most,
+      `must be an integer from ${least} to ${most}`,
+    ),
+  );
+
+const IOThreadSchema = v.strictObject({
+  id: Id,
+  pollMaxNs: v.optional(Count(0, 1_000_000_000), DEFAULT_POLLING.pollMaxNs),
+  pollGrow: v.optional(Count(0, 1000), DEFAULT_POLLING.pollGrow),
+  pollShrink: v.optional(Count(0, 1000), DEFAULT_POLLING.pollShrink),
+});
+
+const DeviceSchema = v.strictObject({
+  id: Id,
+  iothread: v.optional(v.string()),
+  iothreadVqMapping: v.optional(
+    v.pipe(
+      v.array(v.strictObject({ iothread: v.string(), vqs: v.optional(v.array(Count(0, 65535))) })),
+      v.minLength(1, 'must name at least one iothread'),
+    ),
+  ),
+  drive: v.unknown(),
+  memory: v.unknown(),
+  numQueues: v.optional(Count(1, 256), 1),
+  queueSize: v.optional(
+    v.pipe(
+      Count(4, 32768),
+      v.check((size) => (size & (size - 1)) === 0, 'must be a power of two'),
+    ),
+    256,
+  ),
+  readOnly: v.optional(v.boolean(), false),
+  serial: v.optional(v.string()),
+  logicalBlockSize: v.optional(v.picklist([512, 1024, 2048, 4096]), 512),
+  drainTimeoutMs: v.optional(Count(1, 3_600_000), 30_000),
+});
+
+/** What is there already: ids that a new part must not take, iothreads that it may name. */
+export interface Existing {
+  readonly iothreads: ReadonlySet<string>;
+  readonly devices: ReadonlySet<string>;
+}
+
+/**
+ * Checks a configuration as a whole, beside what exists already. Starts nothing.
+ *
+ * @throws IOThreadError naming the field: `ERR_CONFIG`, `ERR_DUPLICATE_ID` or `ERR_UNKNOWN_IOTHREAD`
+ * @throws BlockDriverError for a mistake in a drive's options
+ */
+export function checkConfiguration(
+  configuration: Configuration,
+  existing: Existing = { iothreads: new Set(), devices: new Set() },
+): { iothreads: CheckedIOThread[]; devices: CheckedDevice[] } {
+  const Top = v.strictObject({
+    iothreads: v.optional(v.array(v.unknown()), []),
+    devices: v.optional(v.array(v.unknown()), []),
+  });
+  const top = parse(Top, configuration, '');
+  const iothreadIds = new Set(existing.iothreads);
+  const iothreads = top.iothreads.map((options, index) => {
+    const path = `iothreads[${index}]`;
+    const { id, ...polling } = parse(IOThreadSchema, options, path);
+    claim(iothreadIds, id, `${path}.id`, 'iothread');
+    return { id, polling };
+  });
+  const deviceIds = new Set(existing.devices);
+  const devices = top.devices.map((options, index) => {
+    const path = `devices[${index}]`;
+    const device = checkDevice(options, path, iothreadIds);
+    claim(deviceIds, device.id, `${path}.id`, 'device');
+    return device;
+  });
+  return { iothreads, devices };
+}
+
+function checkDevice(options: unknown, path: string, iothreads: ReadonlySet<string>): CheckedDevice {
+  const { memory, drive, serial, iothread, iothreadVqMapping, ...rest } = parse(DeviceSchema, options, path);
+  parseDrive(drive, `${path}.drive`);
+  return {
+    ...rest,
+    drive: drive as DriveOptions,
+    mapping: resolveMapping({ iothread, iothreadVqMapping, numQueues: rest.numQueues }, path, iothreads),
+    memory: checkMemory(memory, `${path}.memory`),
+    serial: checkSerial(serial, rest.id, `${path}.serial`),
+  };
+}
+
+function checkMemory(memory: unknown, path: string): readonly MemoryRegionOptions[] {
+  const regions: unknown =
+    memory instanceof SharedArrayBuffer ? [{ guestAddress: 0, buffer: memory }] : memory;
+  if (!Array.isArray(regions)) {
+    throw new IOThreadError(
+      'ERR_CONFIG',
+      `${path}: must be a SharedArrayBuffer or an array of memory regions`,
+    );
+  }
+  for (const [index, region] of (regions as MemoryRegionOptions[]).entries()) {
+    if (!(region?.buffer instanceof SharedArrayBuffer)) {
+      throw new IOThreadError(
+        'ERR_CONFIG',
+        `${path}[${index}].buffer: must be a SharedArrayBuffer: iothreads work in guest memory themselves`,
+      );
+    }
+  }
+  try {
+    void new GuestMemory(regions as MemoryRegionOptions[]);
+  } catch (error) {
+    if (!(error instanceof VirtioError)) throw error;
+    throw new IOThreadError('ERR_CONFIG', `${path}: ${error.message}`, { cause: error });
+  }
+  return regions as MemoryRegionOptions[];
+}
+
+function checkSerial(serial: string | undefined, id: string, path: string): Uint8Array {
+  const bytes = new TextEncoder().encode(serial ?? id);
+  if (serial !== undefined && bytes.length > SERIAL_BYTES) {
+    throw new IOThreadError('ERR_CONFIG', `${path}: at most ${SERIAL_BYTES} bytes, got ${bytes.length}`);
+  }
+  return bytes.subarray(0, SERIAL_BYTES);
+}
+
+function claim(ids: Set<string>, id: string, path: string, what: string): void {
+  if (ids.has(id))
+    throw new IOThreadError('ERR_DUPLICATE_ID', `${path}: there is already ${article(what)} '${id}'`);
+  ids.add(id);
+}
+
+const article = (what: string): string => (what === 'iothread' ? `an ${what}` : `a ${what}`);
+
+/** Valibot's first issue as one line that names the field. */
+function parse<Schema extends v.GenericSchema>(
+  schema: Schema,
+  input: unknown,
+  path: string,
+): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, input, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  let field = path;
+  for (const item of issue.path ?? []) {
+    field += typeof item.key === 'number' ? `[${item.key}]` : `${field === '' ? '' : '.'}${String(item.key)}`;
+  }
+  const problem =
+    issue.type === 'strict_object' && issue.expected === 'never' ? 'unknown option' : describe(issue);
+  throw new IOThreadError('ERR_CONFIG', `${field === '' ? 'configuration' : field}: ${problem}`);
+}
+
+function describe(issue: v.BaseIssue<unknown>): string {
+  if (issue.kind === 'validation') return issue.message;
+  if (issue.input === undefined) return 'is missing';
+  return `must be ${issue.expected ?? 'something else'}, got ${issue.received}`;
+}

@@ -1,0 +1,293 @@
+import { prepareDrive } from '@iothreads/backends';
+import { EventEmitter } from 'node:events';
+import { IOThreadError } from '../iothread-error.js';
+import { type KindStatistics, STATISTICS_KINDS, type StatisticsKind } from '../shared/block-statistics.js';
+import type { LoopStatisticsValues } from '../shared/loop-statistics.js';
+import { createWakeBuffer, MAX_IOTHREADS } from '../shared/wake-slots.js';
+import { BlockDevice } from './block-device.js';
+import {
+  type CheckedDevice,
+  checkConfiguration,
+  type CheckedIOThread,
+  type Configuration,
+  type DeviceOptions,
+  type IOThreadOptions,
+  type VqMappingOptions,
+} from './configuration.js';
+import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
+import { resolveMapping } from './vq-mapping.js';
+
+export interface RuntimeOptions {
+  /** The worker's module, where a bundler has moved it. */
+  readonly workerUrl?: URL;
+}
+
+/** What `queryIOThreads` tells of an iothread. */
+export interface IOThreadReport {
+  readonly id: string;
+  readonly alive: boolean;
+  /** Node's id of the worker; 0 when it is dead. */
+  readonly threadId: number;
+  readonly pollMaxNs: number;
+  readonly pollGrow: number;
+  readonly pollShrink: number;
+  /** For how long it polls at present before it sleeps. */
+  readonly pollNs: number;
+  readonly devices: readonly string[];
+  /** Whether synchronous I/O is allowed on it: at most one device is attached. */
+  readonly syncAllowed: boolean;
+  readonly loop: LoopStatisticsValues;
+}
+
+/** What `queryBlockStats` tells of a device: counts and latencies since it was added. */
+export interface BlockStatsReport extends Readonly<Record<StatisticsKind, KindStatistics>> {
+  readonly id: string;
+  readonly iothreads: readonly string[];
+  /** Requests refused before they reached the disk: the guest's mistakes. */
+  readonly invalid: number;
+}
+
+/** Events of a runtime: what goes wrong while no call is waiting for it. */
+export interface RuntimeEvents {
+  /** A worker is gone; its devices need a reset by their drivers, and another iothread. */
+  iothreadDied: [id: string, error: IOThreadError];
+  /** A device could not be started, reset or drained. */
+  deviceError: [id: string, error: Error];
+}
+
+/**
+ * Iothreads and the virtio-blk devices attached to them.
+ *
+ * ```ts
+ * await using runtime = new IOThreadRuntime();
+ * await runtime.addIOThread({ id: 'iothread0' });
+ * const vda = await runtime.addDevice({
+ *   id: 'vda', iothread: 'iothread0', drive: { driver: 'file', filename: 'disk.img' }, memory,
+ * });
+ * ```
+ */
+export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
+  readonly #workerUrl: URL;
+  readonly #wakeBuffer = createWakeBuffer();
+  readonly #iothreads = new Map<string, IOThread>();
+  readonly #devices = new Map<string, BlockDevice>();
+  /** Ids of what is being added: taken, though not there yet. */
+  readonly #pendingIds = { iothreads: new Set<string>(), devices: new Set<string>() };
+  #closed = false;
+
+  constructor(options: RuntimeOptions = {}) {
+    super();
+    this.#workerUrl = options.workerUrl ?? IOTHREAD_WORKER_URL;
+  }
+
+  /** @throws IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID` */
+  async addIOThread(options: IOThreadOptions): Promise<void> {
+    await this.configure({ iothreads: [options] });
+  }
+
+  /**
+   * Adds a device and attaches it. Its driver finds it ready to be started.
+   * @throws IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID`, `ERR_UNKNOWN_IOTHREAD`
+   * @throws BlockDriverError when the drive can't be used
+   */
+  async addDevice(options: DeviceOptions): Promise<BlockDevice> {
+    const [device] = await this.configure({ devices: [options] });
+    return device!;
+  }
+
+  /**
+   * Adds many iothreads and devices at once. Everything is checked before anything starts, disks included; if something
+   * fails after that, what has been added is taken back.
+   * @returns the devices, in the order given
+   */
+  async configure(configuration: Configuration): Promise<BlockDevice[]> {
+    this.#open();
+    const checked = checkConfiguration(configuration, {
+      iothreads: new Set([...this.#iothreads.keys(), ...this.#pendingIds.iothreads]),
+      devices: new Set([...this.#devices.keys(), ...this.#pendingIds.devices]),
+    });
+    if (this.#iothreads.size + checked.iothreads.length > MAX_IOTHREADS) {
+      throw new IOThreadError('ERR_CONFIG', `iothreads: at most ${MAX_IOTHREADS} can exist at a time`);
+    }
+    for (const { id } of checked.iothreads) this.#pendingIds.iothreads.add(id);
+    for (const { id } of checked.devices) this.#pendingIds.devices.add(id);
+    try {
+      return await this.#start(checked);
+    } finally {
+      for (const { id } of checked.iothreads) this.#pendingIds.iothreads.delete(id);
+      for (const { id } of checked.devices) this.#pendingIds.devices.delete(id);
+    }
+  }
+
+  async #start(checked: { iothreads: CheckedIOThread[]; devices: CheckedDevice[] }): Promise<BlockDevice[]> {
+    const drives = await Promise.all(
+      checked.devices.map(({ drive, readOnly }) => prepareDrive(drive, readOnly)),
+    );
+    this.#open();
+    const devices: BlockDevice[] = [];
+    try {
+      for (const options of checked.iothreads) this.#startIOThread(options);
+      // Each answers before its first device comes: a worker that can't start fails here, by name.
+      await Promise.all(
+        checked.iothreads.map(({ id }) => this.iothread(id).call((control) => control.query())),
+      );
+      for (const [index, options] of checked.devices.entries()) {
+        const device = new BlockDevice(options, drives[index]!, {
+          wakeBuffer: this.#wakeBuffer,
+          iothread: (id) => this.iothread(id),
+          report: ({ id }, error) => {
+            this.emit('deviceError', id, error);
+          },
+        });
+        await device.attach();
+        devices.push(device);
+        this.#devices.set(device.id, device);
+      }
+    } catch (error) {
+      for (const device of devices) {
+        this.#devices.delete(device.id);
+        await device.detach();
+      }
+      for (const { id } of checked.iothreads) {
+        const iothread = this.#iothreads.get(id);
+        this.#iothreads.delete(id);
+        await iothread?.stop();
+      }
+      throw error;
+    }
+    return devices;
+  }
+
+  #startIOThread({ id, polling }: CheckedIOThread): void {
+    const taken = new Set([...this.#iothreads.values()].map(({ slot }) => slot));
+    let slot = 0;
+    while (taken.has(slot)) slot++;
+    const iothread: IOThread = new IOThread({
+      id,
+      slot,
+      polling,
+      wakeBuffer: this.#wakeBuffer,
+      workerUrl: this.#workerUrl,
+      onDeath: (error) => {
+        for (const device of this.#devices.values()) if (device.isOn(iothread)) device.iothreadDied();
+        this.emit('iothreadDied', id, error);
+      },
+    });
+    this.#iothreads.set(id, iothread);
+  }
+
+  /** Stops an iothread without devices. @throws IOThreadError `ERR_UNKNOWN_IOTHREAD`, `ERR_IOTHREAD_IN_USE` */
+  async removeIOThread(id: string): Promise<void> {
+    this.#open();
+    const iothread = this.iothread(id);
+    const devices = [...this.#devices.values()].filter((device) => device.isOn(iothread));
+    if (devices.length > 0) {
+      const ids = devices.map((device) => `'${device.id}'`).join(', ');
+      throw new IOThreadError(
+        'ERR_IOTHREAD_IN_USE',
+        `iothread '${id}' still serves ${ids}: move or remove them first`,
+      );
+    }
+    this.#iothreads.delete(id);
+    await iothread.stop();
+  }
+
+  /** @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
+  device(id: string): BlockDevice {
+    const device = this.#devices.get(id);
+    if (device === undefined) throw new IOThreadError('ERR_UNKNOWN_DEVICE', `there is no device '${id}'`);
+    return device;
+  }
+
+  /** @internal @throws IOThreadError `ERR_UNKNOWN_IOTHREAD` */
+  iothread(id: string): IOThread {
+    const iothread = this.#iothreads.get(id);
+    if (iothread === undefined)
+      throw new IOThreadError('ERR_UNKNOWN_IOTHREAD', `there is no iothread '${id}'`);
+    return iothread;
+  }
+
+  /**
+   * Takes a device to another iothread, or spreads its queues over several, while its driver goes on: requests in flight
+   * complete first, later ones wait in the rings.
+   * @throws IOThreadError `ERR_UNKNOWN_DEVICE`, `ERR_UNKNOWN_IOTHREAD`, `ERR_DRAIN_TIMEOUT`: the device stays where it was
+   */
+  async moveDevice(id: string, to: string | readonly VqMappingOptions[]): Promise<void> {
+    this.#open();
+    const device = this.device(id);
+    const mapping = resolveMapping(
+      {
+        iothread: typeof to === 'string' ? to : undefined,
+        iothreadVqMapping: typeof to === 'string' ? undefined : to,
+        numQueues: device.virtio.numQueues,
+      },
+      `moveDevice('${id}')`,
+      new Set(this.#iothreads.keys()),
+    );
+    await device.move(mapping);
+  }
+
+  /** Waits until no request of the device is in flight; its driver goes on after that. */
+  async drainDevice(id: string): Promise<void> {
+    this.#open();
+    await this.device(id).drain();
+  }
+
+  /** Drains and detaches a device and closes its drive. @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
+  async removeDevice(id: string): Promise<void> {
+    this.#open();
+    const device = this.device(id);
+    this.#devices.delete(id);
+    await device.detach();
+  }
+
+  async queryIOThreads(): Promise<IOThreadReport[]> {
+    this.#open();
+    return Promise.all([...this.#iothreads.values()].map((iothread) => this.#reportIOThread(iothread)));
+  }
+
+  async #reportIOThread(iothread: IOThread): Promise<IOThreadReport> {
+    const { id, polling, statistics } = iothread;
+    const devices = [...this.#devices.values()]
+      .filter((device) => device.isOn(iothread))
+      .map((device) => device.id);
+    const dead = { threadId: 0, devices, syncAllowed: devices.length <= 1, pollNs: 0 };
+    const info = iothread.alive ? await iothread.call((control) => control.query()) : dead;
+    return { id, alive: iothread.alive, ...polling, ...info, loop: statistics.read() };
+  }
+
+  /** Reads the counters that the iothreads write; asks none of them. */
+  queryBlockStats(): Promise<BlockStatsReport[]> {
+    this.#open();
+    return Promise.resolve(
+      [...this.#devices.values()].map((device) => {
+        const statistics = device.readStatistics();
+        const kinds = STATISTICS_KINDS.map((kind) => [kind, statistics.read(kind)] as const);
+        return {
+          id: device.id,
+          iothreads: device.iothreads,
+          invalid: statistics.invalid,
+          ...(Object.fromEntries(kinds) as Record<StatisticsKind, KindStatistics>),
+        };
+      }),
+    );
+  }
+
+  /** Removes all devices and stops all iothreads. Further calls are refused. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all([...this.#devices.values()].map((device) => device.detach()));
+    this.#devices.clear();
+    await Promise.all([...this.#iothreads.values()].map((iothread) => iothread.stop()));
+    this.#iothreads.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #open(): void {
+    if (this.#closed) throw new IOThreadError('ERR_RUNTIME_CLOSED', 'the runtime has been closed');
+  }
+}

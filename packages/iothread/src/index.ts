@@ -1,0 +1,18 @@
+// The package's door.
+export { IOThreadRuntime } from './control/runtime.js';
+export type { BlockStatsReport, IOThreadReport, RuntimeEvents, RuntimeOptions } from './control/runtime.js';
+export { BlockDevice } from './control/block-device.js';
+export { checkConfiguration } from './control/configuration.js';
+export type {
+  CheckedDevice,
+  CheckedIOThread,
+  Configuration,
+  DeviceOptions,
+  IOThreadOptions,
+  VqMappingOptions,
+} from './control/configuration.js';
+export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
+export { CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from './shared/device-channel.js';
+export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';
+export type { LoopStatisticsValues } from './shared/loop-statistics.js';
+export { nowNs } from './clock.js';

@@ -1,0 +1,25 @@
+/** Stable codes of what `@iothreads/iothread` refuses or reports. */
+export type IOThreadErrorCode =
+  /** A mistake in a configuration; the message names the field. */
+  | 'ERR_CONFIG'
+  | 'ERR_DUPLICATE_ID'
+  | 'ERR_UNKNOWN_IOTHREAD'
+  | 'ERR_UNKNOWN_DEVICE'
+  /** The iothread still has devices. */
+  | 'ERR_IOTHREAD_IN_USE'
+  /** The worker behind an iothread is gone; its devices need a reset and a new home. */
+  | 'ERR_IOTHREAD_DIED'
+  /** Requests were still in flight when the time to drain was over. */
+  | 'ERR_DRAIN_TIMEOUT'
+  | 'ERR_RUNTIME_CLOSED';
+
+/** An error of the runtime's control plane. */
+export class IOThreadError extends Error {
+  override readonly name = 'IOThreadError';
+  readonly code: IOThreadErrorCode;
+
+  constructor(code: IOThreadErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,197 @@
+import { openDrive, type PreparedDrive } from '@iothreads/backends';
+import {
+  type BlockLimits,
+  GuestMemory,
+  hasFeature,
+  type MemoryRegionOptions,
+  type PollingSettings,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  Virtqueue,
+  type VirtqueueAddresses,
+  type VirtqueueState,
+} from '@iothreads/core';
+import { threadId } from 'node:worker_threads';
+import { nowNs } from '../clock.js';
+import { IOThreadError } from '../iothread-error.js';
+import { BlockStatistics } from '../shared/block-statistics.js';
+import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
+import { LoopStatistics } from '../shared/loop-statistics.js';
+import { WakeSlot } from '../shared/wake-slots.js';
+import { AttachedDevice, type DispatchMode } from './attached-device.js';
+import { EventLoop } from './event-loop.js';
+import { RequestTrace } from './request-trace.js';
+
+/** What a worker needs to become an iothread. */
+export interface IOThreadStart {
+  readonly slot: number;
+  readonly wakeBuffer: SharedArrayBuffer;
+  readonly statisticsBuffer: SharedArrayBuffer;
+  readonly polling: PollingSettings;
+}
+
+/** A device to attach: its drive is opened, its queues come with `startQueues`. */
+export interface AttachRequest {
+  readonly id: string;
+  readonly drive: PreparedDrive;
+  readonly limits: BlockLimits;
+  readonly port: DevicePort;
+  readonly statisticsBuffer: SharedArrayBuffer;
+  readonly dispatchMode: DispatchMode;
+}
+
+/** A queue to serve, and where to go on in it. */
+export interface QueueStart {
+  readonly index: number;
+  readonly addresses: VirtqueueAddresses;
+  readonly state: VirtqueueState | undefined;
+}
+
+export interface StartQueuesRequest {
+  readonly id: string;
+  readonly memory: readonly MemoryRegionOptions[];
+  readonly features: bigint;
+  readonly maxQueueSize: number;
+  readonly queues: readonly QueueStart[];
+}
+
+/** What is left when a device's queues have been stopped. */
+export interface StoppedQueues {
+  readonly states: readonly { readonly index: number; readonly state: VirtqueueState }[];
+  /** Requests that did not complete in time and were given up; 0 unless that was asked for. */
+  readonly abandoned: number;
+}
+
+export interface IOThreadInfo {
+  readonly threadId: number;
+  readonly devices: readonly string[];
+  /** Whether the dispatcher may do synchronous I/O here: at most one device. */
+  readonly syncAllowed: boolean;
+  readonly pollNs: number;
+}
+
+/** The control plane of an iothread, on its own thread. Every method is one message there and one back. */
+export class IOThreadControl {
+  readonly #loop: EventLoop;
+  readonly #devices = new Map<string, AttachedDevice>();
+  readonly #onStop: () => void;
+
+  constructor(start: IOThreadStart, onStop: () => void) {
+    this.#onStop = onStop;
+    this.#loop = new EventLoop({
+      nowNs,
+      polling: start.polling,
+      wakeSlot: new WakeSlot(start.wakeBuffer, start.slot),
+      statistics: new LoopStatistics(start.statisticsBuffer),
+    });
+  }
+
+  /** Opens the drive and attaches the device: from this moment it counts as one of the iothread's. */
+  async attach(request: AttachRequest): Promise<void> {
+    const driver = await openDrive(request.drive, { nowNs });
+    const device = new AttachedDevice({
+      id: request.id,
+      driver,
+      channel: new DeviceChannel(request.port),
+      host: this.#loop,
+      statistics: new BlockStatistics(request.statisticsBuffer),
+      limits: request.limits,
+    });
+    device.dispatchMode = request.dispatchMode;
+    this.#devices.set(request.id, device);
+    this.#loop.add(device);
+  }
+
+  startQueues(request: StartQueuesRequest): void {
+    const device = this.#device(request.id);
+    const memory = new GuestMemory(request.memory);
+    const queues = request.queues.map(({ index, addresses, state }) => ({
+      index,
+      virtqueue: new Virtqueue(memory, addresses, {
+        indirect: hasFeature(request.features, VIRTIO_F_INDIRECT_DESC),
+        eventIdx: hasFeature(request.features, VIRTIO_F_EVENT_IDX),
+        maxSize: request.maxQueueSize,
+        ...(state === undefined ? {} : { state }),
+      }),
+    }));
+    device.start(queues);
+    this.#loop.attend(device);
+  }
+
+  /**
+   * Takes no more requests and waits for those in flight.
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`; the queues are served on then,
+   * unless `abandon` is set
+   */
+  async stopQueues(id: string, timeoutMs: number, abandon: boolean): Promise<StoppedQueues> {
+    const device = this.#device(id);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs, 'late');
+    });
+    const outcome = await Promise.race([device.stop(), late]);
+    clearTimeout(timer);
+    let abandoned = 0;
+    if (outcome === 'late') {
+      if (!abandon) {
+        const left = device.inFlight;
+        device.resume();
+        this.#loop.attend(device);
+        throw new IOThreadError(
+          'ERR_DRAIN_TIMEOUT',
+          `device '${id}': ${left} requests were still in flight after ${timeoutMs} ms; its disk does not answer`,
+        );
+      }
+      abandoned = device.abandon();
+    }
+    const states = device.queues.map(({ index, virtqueue }) => ({ index, state: virtqueue.state }));
+    device.start([]);
+    return { states, abandoned };
+  }
+
+  /** Detaches a device whose queues have been stopped, and closes its drive. */
+  async detach(id: string): Promise<void> {
+    const device = this.#device(id);
+    this.#devices.delete(id);
+    this.#loop.remove(device);
+    await device.driver.close();
+  }
+
+  query(): IOThreadInfo {
+    return {
+      threadId,
+      devices: [...this.#devices.keys()],
+      syncAllowed: !this.#loop.shared,
+      pollNs: this.#loop.polling.pollNs,
+    };
+  }
+
+  /** For benches and tests: overrules the dispatcher. */
+  setDispatchMode(id: string, mode: DispatchMode): void {
+    this.#device(id).dispatchMode = mode;
+  }
+
+  /** For benches: marks the moments of the device's requests in `buffer`. */
+  setTrace(id: string, buffer: SharedArrayBuffer | undefined): void {
+    this.#device(id).trace(buffer === undefined ? undefined : new RequestTrace(buffer, nowNs));
+  }
+
+  /** Completions that the device's driver reported wrongly: twice, or late. */
+  driverMistakes(id: string): number {
+    return this.#device(id).driverMistakes;
+  }
+
+  /** Ends the worker's task; devices that are still attached are let go. */
+  stop(): void {
+    this.#loop.stop();
+    this.#onStop();
+  }
+
+  #device(id: string): AttachedDevice {
+    const device = this.#devices.get(id);
+    if (device === undefined) {
+      throw new IOThreadError('ERR_UNKNOWN_DEVICE', `this iothread has no device '${id}'`);
+    }
+    return device;
+  }
+}

@@ -1,0 +1,19 @@
+import { expose } from 'comlink';
+import type { MessagePort } from 'node:worker_threads';
+import '../control/error-transfer.js';
+import { asEndpoint } from '../control/endpoint.js';
+import { IOThreadControl, type IOThreadStart } from './iothread-control.js';
+
+/** The worker's one task: it lives as long as the iothread does. */
+export default function iothread({ port, ...start }: IOThreadStart & { port: MessagePort }): Promise<void> {
+  return new Promise((resolve) => {
+    const control = new IOThreadControl(start, () => {
+      // The answer to `stop` leaves before the port does.
+      setImmediate(() => {
+        port.close();
+        resolve();
+      });
+    });
+    expose(control, asEndpoint(port));
+  });
+}
