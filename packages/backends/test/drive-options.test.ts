@@ -15,6 +15,10 @@ describe('a mistake in a drive names the field', () => {
       { driver: 'null', latency: 3 },
       'drive.latency: unknown option of driver "null" (known: size, latencyNs, readZeroes)',
     ],
+    [
+      { driver: 'file', filename: 'disk.img', toString: 1 },
+      'drive.toString: unknown option of driver "file" (known: filename)',
+    ],
     [{ driver: 'null', size: 0 }, 'drive.size: must be a positive multiple of 512 (bytes), got 0'],
     [{ driver: 'null', size: 513 }, 'drive.size: must be a positive multiple of 512 (bytes), got 513'],
     [{ driver: 'null', size: NaN }, 'drive.size: must be a positive multiple of 512 (bytes), got NaN'],

@@ -92,7 +92,7 @@ describe('any interleaving of driver and device', () => {
             expect(model.queue.broken).toBe(false);
           },
         ),
-        { seed, numRuns: 300 },
+        { seed, numRuns: 500 },
       );
     },
   );

@@ -1,7 +1,9 @@
 /** New samples weigh an eighth: quick to learn, slow enough that one odd request changes little. */
 const WEIGHT = 1 / 8;
-/** A sample above this many times the running figure is an outlier and counts as that much. */
+/** A sample above this many times the running figure is an outlier ... */
 const OUTLIER = 4;
+/** ... and counts as this many times the figure: more, and one in a hundred would flip decisions for a while. */
+const DAMPED = 2;
 /** So many outliers in a row are no accident: the cost has jumped and what was learnt is worth nothing. */
 const JUMP = 8;
 
@@ -23,8 +25,7 @@ export class RunningCost {
       return true;
     }
     // Half a microsecond of slack: below that a sample is mostly the clock's own cost.
-    const most = OUTLIER * mean + 500;
-    if (sampleNs <= most) {
+    if (sampleNs <= OUTLIER * mean + 500) {
       this.#outliers = 0;
       this.#mean = mean + (sampleNs - mean) * WEIGHT;
       return true;
@@ -33,7 +34,7 @@ export class RunningCost {
       this.forget();
       return false;
     }
-    this.#mean = mean + (most - mean) * WEIGHT;
+    this.#mean = mean + (DAMPED - 1) * mean * WEIGHT;
     return true;
   }
 

@@ -27,7 +27,7 @@ export class SegmentList {
     // Contiguous with the run before it (a buffer split over descriptors): one longer run is one operation less.
     if (index > 0 && this.regions[index - 1] === region) {
       const last = index - 1;
-      if (this.offsets[last]! + this.lengths[last]! === offset) {
+      if (offset === this.offsets[last]! + this.lengths[last]!) {
         this.lengths[last]! += byteLength;
         this.byteLength += byteLength;
         return;
@@ -85,7 +85,7 @@ export class SegmentList {
     let done = 0;
     for (let i = 0; i < this.length && done < source.length; i++) {
       const take = Math.min(this.lengths[i]!, source.length - done);
-      this.regions[i]!.bytes.set(source.subarray(done, done + take), this.offsets[i]!);
+      this.regions[i]!.bytes.set(source.subarray(done, done + take), this.offsets[i]);
       done += take;
     }
     return done;

@@ -110,13 +110,13 @@ export class BlockDevice {
    * @returns a function that ends it
    */
   onInterrupt(listener: (source: number) => void): () => void {
-    let listening = true;
+    const subscription = { active: true };
     const listen = async (source: number): Promise<void> => {
       let seen = this.channel.interrupts(source);
-      while (listening && !this.#removed) {
+      while (subscription.active && !this.#removed) {
         await this.channel.interruptAfter(source, seen);
         seen = this.channel.interrupts(source);
-        if (listening) listener(source);
+        if (subscription.active) listener(source);
       }
     };
     for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)]) {
@@ -125,7 +125,7 @@ export class BlockDevice {
       });
     }
     return () => {
-      listening = false;
+      subscription.active = false;
       for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)])
         this.channel.interrupt(source);
     };

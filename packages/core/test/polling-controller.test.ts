@@ -1,0 +1,53 @@
+import { DEFAULT_POLLING, PollingController, type PollingSettings } from '@iothreads/core';
+import { expect, test } from 'vitest';
+
+const controller = (settings: Partial<PollingSettings> = {}): PollingController =>
+  new PollingController({ ...DEFAULT_POLLING, ...settings });
+
+/** Adjusts by each in turn. @returns for how long it polls after each */
+const after = (polling: PollingController, ...idleNs: number[]): number[] =>
+  idleNs.map((ns) => {
+    polling.adjust(ns);
+    return polling.pollNs;
+  });
+
+test('starts without polling and grows by doubling up to the most', () => {
+  const polling = controller();
+  expect(polling.pollNs).toBe(0);
+  expect(after(polling, 20_000, 20_000, 20_000, 20_000, 32_768)).toEqual([
+    4096, 8192, 16_384, 32_768, 32_768,
+  ]);
+});
+
+test('is content while work comes within the time it polls', () => {
+  const polling = controller();
+  expect(after(polling, 5000, 5000, 5000, 4096, 8192, 1, 0)).toEqual([
+    4096, 8192, 8192, 8192, 8192, 8192, 8192,
+  ]);
+});
+
+test('grows by its factor and never beyond the most', () => {
+  expect(after(controller({ pollGrow: 3 }), 30_000, 30_000, 30_000)).toEqual([4096, 12_288, 32_768]);
+  expect(after(controller({ pollMaxNs: 1000 }), 999, 1000)).toEqual([1000, 1000]);
+});
+
+test('goes back to nothing at once when nothing comes soon', () => {
+  expect(after(controller(), 20_000, 20_000, 20_000, 32_769)).toEqual([4096, 8192, 16_384, 0]);
+});
+
+test('shrinks by its divisor where there is one', () => {
+  const polling = controller({ pollShrink: 4 });
+  expect(after(polling, 20_000, 20_000, 20_000, 1e6, 1e6, 1e9)).toEqual([
+    4096, 8192, 16_384, 4096, 1024, 256,
+  ]);
+  expect(after(polling, ...Array.from({ length: 5 }, () => 1e9)).at(-1)).toBe(0);
+});
+
+test('grows again after shrinking', () => {
+  expect(after(controller({ pollShrink: 2 }), 20_000, 20_000, 1e6, 20_000)).toEqual([4096, 8192, 4096, 8192]);
+  expect(after(controller(), 20_000, 1e6, 20_000)).toEqual([4096, 0, 4096]);
+});
+
+test('never polls when it is off', () => {
+  expect(after(controller({ pollMaxNs: 0 }), 0, 1, 5000, 1e9)).toEqual([0, 0, 0, 0]);
+});
