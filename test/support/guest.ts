@@ -207,7 +207,11 @@ export class Guest {
 
 /** Waits until the status has all of `bits`; looks after each configuration interrupt. */
 export async function statusBits(device: BlockDevice, bits: number, seen: number): Promise<void> {
-  for (let at = seen; (device.virtio.status & bits) !== bits; at = device.channel.interrupts(CONFIG_INTERRUPT)) {
+  for (
+    let at = seen;
+    (device.virtio.status & bits) !== bits;
+    at = device.channel.interrupts(CONFIG_INTERRUPT)
+  ) {
     await within(device.channel.interruptAfter(CONFIG_INTERRUPT, at), `status bits ${bits}`);
   }
 }

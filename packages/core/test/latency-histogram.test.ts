@@ -129,19 +129,16 @@ describe('a histogram', () => {
     const worker = new Worker(new URL('fixtures/histogram-writer.mjs', import.meta.url), {
       workerData: { buffer, count },
     });
-    let running = true;
-    const done = once(worker, 'message').finally(() => (running = false));
+    const exited = once(worker, 'exit');
     let reads = 0;
     let seen = 0;
-    while (running) {
+    while ((await Promise.race([exited, setImmediate('running')])) === 'running') {
       const { count: now } = reader.summary();
       if (now < seen) throw new Error(`${seen} values became ${now}`);
       seen = now;
       reads++;
-      await setImmediate();
     }
-    await done;
-    await worker.terminate();
+    expect(await exited).toEqual([0]);
     expect(reads).toBeGreaterThan(1);
     const { count: total, meanNs } = reader.summary();
     expect(total).toBe(count);

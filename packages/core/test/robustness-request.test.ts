@@ -428,6 +428,13 @@ const rangeRows: readonly Row[] = [
         ...ioError,
       },
       {
+        what: `${name} with a writable buffer besides its range`,
+        type,
+        ranges: [[0, 8, 0]],
+        parts: [HEADER, writeFrom(16), readInto(16, 16), STATUS],
+        ...ioError,
+      },
+      {
         what: `${name} with two ranges where one is allowed`,
         type,
         ranges: [

@@ -196,6 +196,22 @@ const failed: readonly Row[] = [
     ...ioError,
   },
   {
+    what: 'next at the end of an indirect table, a descriptor of no table behind it',
+    build: (rig) => {
+      rig.writeTable([{ ...headerOf(rig), next: 2 }, headerOf(rig), statusOf(rig)]);
+      return [tableOf(rig, 2)];
+    },
+    ...lost,
+  },
+  {
+    what: 'data in a hole before a sound indirect table',
+    build: (rig) => {
+      rig.writeTable([statusOf(rig)]);
+      return [headerOf(rig), { address: HOLE, byteLength: 512, flags: WRITE | NEXT }, tableOf(rig, 1)];
+    },
+    ...ioError,
+  },
+  {
     what: 'a readable descriptor after a writable one, the status behind it',
     build: (rig) => [headerOf(rig), dataOf(rig, WRITE | NEXT), dataOf(rig, NEXT), statusOf(rig)],
     ...ioError,
@@ -326,6 +342,13 @@ const failed: readonly Row[] = [
       rig.writeTable([headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)]);
       return [tableOf(rig, 3)];
     },
+    ...lost,
+  },
+  {
+    what: 'one descriptor more than the bound in a ring that has room for it',
+    options: { queueSize: 2048 },
+    type: OUT,
+    build: (rig) => longChain(rig, MAX_CHAIN_DESCRIPTORS + 1),
     ...lost,
   },
   {

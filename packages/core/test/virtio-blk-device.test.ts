@@ -403,6 +403,10 @@ describe('reset', () => {
     device.resetDone();
     expect(device.status).toBe(0);
     expect(device.driverFeatures).toBe(0n);
+    // Nobody serves it any more: another reset is complete at once.
+    device.writeStatus(0);
+    expect(device.status).toBe(0);
+    expect(events.slice(1)).toEqual(['reset']);
   });
 
   test('forgets the queues', () => {
@@ -421,6 +425,30 @@ describe('reset', () => {
     expect(device.status).toBe(0);
     expect(device.driverFeatures).toBe(0n);
     expect(events).toEqual([]);
+  });
+
+  test('leads out of a queue that broke, which the status tells when it is looked at', () => {
+    const memory = new GuestMemory([{ guestAddress: 0, buffer: new ArrayBuffer(64) }]);
+    let broken = true;
+    const device: VirtioBlkDevice = new VirtioBlkDevice(setUpOptions(), memory, {
+      activate: () => {},
+      reset: () => {},
+      writebackChanged: () => {},
+      broken: () => broken,
+    });
+    // Nobody is asked before the queues are served.
+    expect(device.status).toBe(0);
+    broken = false;
+    startDevice(device, []);
+    expect(device.status).toBe(RUNNING);
+    broken = true;
+    expect(device.status).toBe(RUNNING | VIRTIO_STATUS_NEEDS_RESET);
+    broken = false;
+    expect(device.status).toBe(RUNNING | VIRTIO_STATUS_NEEDS_RESET);
+    device.writeStatus(0);
+    device.resetDone();
+    broken = true;
+    expect(device.status).toBe(0);
   });
 
   test('can be answered from within the event', () => {

@@ -97,20 +97,24 @@ describe('any interleaving of driver and device', () => {
     },
   );
 
-  test.each([false, true])('more requests than the indexes can count, event idx %s', (eventIdx) => {
-    const model = new VirtqueueModel({ size: 8, eventIdx, state: { lastAvail: 65530, usedIdx: 65533 } });
-    const kinds: readonly ChainKind[] = ['direct', 'indirect', 'mixed'];
-    for (let i = 0; model.completed < 71_000; i++) {
-      for (let k = 0; k < 4; k++) model.add(kinds[(i + k) % 3]!, 1, 1 + (k % 2));
-      model.driverPublish();
-      while (model.devicePop());
-      for (let k = 0; model.inFlight > 0; k++) model.deviceComplete(i + k, 1);
-      model.devicePublish();
-      model.driverTake();
-    }
-    model.finish();
-    expect(model.completed).toBeGreaterThan(70_000);
-  });
+  test.each([false, true])(
+    'more requests than the indexes can count, event idx %s',
+    { timeout: 30_000 },
+    (eventIdx) => {
+      const model = new VirtqueueModel({ size: 8, eventIdx, state: { lastAvail: 65530, usedIdx: 65533 } });
+      const kinds: readonly ChainKind[] = ['direct', 'indirect', 'mixed'];
+      for (let i = 0; model.completed < 71_000; i++) {
+        for (let k = 0; k < 4; k++) model.add(kinds[(i + k) % 3]!, 1, 1 + (k % 2));
+        model.driverPublish();
+        while (model.devicePop());
+        for (let k = 0; model.inFlight > 0; k++) model.deviceComplete(i + k, 1);
+        model.devicePublish();
+        model.driverTake();
+      }
+      model.finish();
+      expect(model.completed).toBeGreaterThan(70_000);
+    },
+  );
 
   test('a queue goes on where another left off', () => {
     fc.assert(

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** Readings that the calibration chooses the quickest from. */
 const SAMPLES = 32;
 

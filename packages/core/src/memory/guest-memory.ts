@@ -81,6 +81,15 @@ export class GuestMemory {
    */
   translate(addressHigh: number, addressLow: number, byteLength: number, out: SegmentList): boolean {
     if (byteLength === 0) return true;
+    // Nearly always: below 4 GiB, and in the region that was used last.
+    const recent = this.#recent;
+    if (addressHigh === 0) {
+      const offset = (addressLow >>> 0) - recent.guestAddress;
+      if (offset >= 0 && byteLength <= recent.size - offset) {
+        out.push(recent, offset, byteLength);
+        return true;
+      }
+    }
     // Above 2^53 an address is no exact number any more, and no region can lie there.
     if (addressHigh >= 0x20_0000) return false;
     let address = addressHigh * 0x1_0000_0000 + (addressLow >>> 0);

@@ -42,6 +42,10 @@ export class SegmentList {
 
   /** Removes the first `byteLength` bytes, which must be there. */
   dropFront(byteLength: number): void {
+    if (byteLength === this.byteLength) {
+      this.clear();
+      return;
+    }
     let left = byteLength;
     let gone = 0;
     while (gone < this.length && left >= this.lengths[gone]!) left -= this.lengths[gone++]!;

@@ -52,6 +52,11 @@ export interface VirtioBlkDeviceEvents {
   reset(): void;
   /** The driver switched its cache: write-back or write-through. */
   writebackChanged(writeback: boolean): void;
+  /**
+   * Whether a queue of the running device can't be trusted any more, which whoever serves it on another thread knows
+   * first: asked at each look at the status. Left out where nobody but `setNeedsReset` says so.
+   */
+  readonly broken?: () => boolean;
 }
 
 /** Bits that the driver may set; NEEDS_RESET is the device's own. */
@@ -116,6 +121,7 @@ export class VirtioBlkDevice {
   }
 
   get status(): number {
+    if (this.#active && this.#events.broken?.() === true) this.setNeedsReset();
     return this.#status;
   }
 

@@ -15,6 +15,7 @@ import {
   type DevicePort,
 } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/attached-device.js';
+import type { WhenLate } from '../worker/iothread-control.js';
 import type { CheckedDevice } from './configuration.js';
 import type { IOThread } from './iothread.js';
 import { allQueues } from './vq-mapping.js';
@@ -45,6 +46,8 @@ export class BlockDevice {
   readonly #owner: DeviceOwner;
   /** Queues by the iothread that serves them. */
   #mapping: ReadonlyMap<IOThread, readonly number[]>;
+  /** Where it is being moved to. */
+  #target: ReadonlyMap<IOThread, readonly number[]> = new Map();
   /** Where each queue was when it was last stopped. */
   readonly #states = new Map<number, VirtqueueState>();
   /** What the driver settled; undefined while the device is not running. */
@@ -85,6 +88,7 @@ export class BlockDevice {
         writebackChanged: (writeback) => {
           this.channel.writeThrough = !writeback;
         },
+        broken: () => this.channel.broken,
       },
     );
   }
@@ -94,9 +98,9 @@ export class BlockDevice {
     return [...this.#mapping.keys()].map((iothread) => iothread.id);
   }
 
-  /** Whether it is attached to this iothread. */
+  /** Whether it is attached to this iothread, or about to be. */
   isOn(iothread: IOThread): boolean {
-    return this.#mapping.has(iothread);
+    return this.#mapping.has(iothread) || this.#target.has(iothread);
   }
 
   /** The driver's doorbell for queue `index`. */
@@ -153,47 +157,68 @@ export class BlockDevice {
   /** Drains the device, and takes it to other iothreads; where these can't have it, back to where it was. */
   move(mapping: ReadonlyMap<string, readonly number[]>): Promise<void> {
     return this.#inTurn(async () => {
+      if (this.#removed)
+        throw new IOThreadError('ERR_UNKNOWN_DEVICE', `device '${this.id}' has been removed`);
       const from = this.#mapping;
       const to = this.#resolve(mapping);
-      const lost = await this.#stopQueues(from, false);
-      await this.#detachAll(from);
+      this.#target = to;
       try {
-        await this.#attachAll(to);
-      } catch (error) {
-        await this.#attachAll(from);
-        await this.#startQueues(from);
-        throw error;
+        await this.#stopQueues(from);
+        // A disk that does not close leaves the device free to go nevertheless.
+        for (const error of await this.#detachAll(from)) this.#owner.report(this, error);
+        try {
+          await this.#attachAll(to);
+        } catch (error) {
+          await this.#goBack(from);
+          throw error;
+        }
+        this.#mapping = to;
+        await this.#startQueues(to);
+      } finally {
+        this.#target = new Map();
       }
-      this.#mapping = to;
-      // With an iothread its queues' positions died as well: only a reset by the driver makes the device whole.
-      if (!lost) await this.#startQueues(to);
     });
+  }
+
+  /** Attaches to where it came from; where that is impossible as well, the device is nowhere and its driver hears of it. */
+  async #goBack(from: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+    try {
+      // Those that died have nothing to go back to.
+      await this.#attachAll(new Map([...from].filter(([iothread]) => iothread.alive)));
+      await this.#startQueues(from);
+    } catch (error) {
+      this.#mapping = new Map();
+      this.#activation = undefined;
+      this.#needsReset();
+      this.#owner.report(this, error as Error);
+    }
   }
 
   /** Drains the device and closes its drive; what does not complete in time is given up. */
   detach(): Promise<void> {
+    this.#removed = true;
     return this.#inTurn(async () => {
-      this.#removed = true;
-      await this.#stopQueues(this.#mapping, true);
-      await this.#detachAll(this.#mapping);
+      await this.#stopQueues(this.#mapping, 'abandon');
+      const errors = await this.#detachAll(this.#mapping);
       this.#mapping = new Map();
       for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)])
         this.channel.interrupt(source);
+      // It is gone from all its iothreads by now, whatever its disk said.
+      if (errors.length > 0) throw errors[0]!;
     });
   }
 
   /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT` */
   drain(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#stopQueues(this.#mapping, false);
+      await this.#stopQueues(this.#mapping);
       await this.#startQueues(this.#mapping);
     });
   }
 
   /** An iothread of its is gone: the driver hears of it, and has to reset the device. */
   iothreadDied(): void {
-    this.virtio.setNeedsReset();
-    this.channel.setBroken(true);
+    this.#needsReset();
   }
 
   async setDispatchMode(mode: DispatchMode): Promise<void> {
@@ -223,13 +248,19 @@ export class BlockDevice {
 
   #inBackground(operation: () => Promise<void>): void {
     this.#inTurn(operation).catch((error: unknown) => {
-      this.virtio.setNeedsReset();
-      this.channel.setBroken(true);
+      this.#needsReset();
       this.#owner.report(this, error as Error);
     });
   }
 
+  #needsReset(): void {
+    this.virtio.setNeedsReset();
+    this.channel.setBroken(true);
+  }
+
   #activated(activation: Activation): void {
+    // What broke before was another life's; what can't be started now breaks again.
+    this.channel.setBroken(false);
     this.channel.writeThrough = !activation.writeback;
     this.#inBackground(() => {
       this.#activation = activation;
@@ -237,11 +268,22 @@ export class BlockDevice {
     });
   }
 
+  /**
+   * The rings are the driver's own again once nothing is in flight, not before: a disk that does not answer in time keeps
+   * the device resetting, and is waited for again after whatever else is asked of the device.
+   */
   async #reset(): Promise<void> {
-    const lost = await this.#stopQueues(this.#mapping, false);
     this.#activation = undefined;
+    try {
+      // An iothread that is gone has nothing in flight either; a start will fail until the device is moved.
+      await this.#stopQueues(this.#mapping);
+    } catch (error) {
+      if (!isDrainTimeout(error) || this.#removed) throw error;
+      this.#owner.report(this, error);
+      this.#inBackground(() => this.#reset());
+      return;
+    }
     this.#states.clear();
-    if (lost) await this.#attachAll(this.#mapping);
     this.channel.setBroken(false);
     this.virtio.resetDone();
   }
@@ -270,14 +312,32 @@ export class BlockDevice {
         attached.push(iothread);
       }
     } catch (error) {
-      for (const iothread of attached) await iothread.call((control) => control.detach(this.id));
+      for (const each of await this.#detachAll(new Map(attached.map((iothread) => [iothread, []])))) {
+        this.#owner.report(this, each);
+      }
       throw error;
     }
   }
 
+  /** On failure the device needs a reset: some of its queues are not served. */
   async #startQueues(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+    try {
+      await this.#startAll(mapping);
+    } catch (error) {
+      this.#needsReset();
+      throw error;
+    }
+  }
+
+  async #startAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
     const activation = this.#activation;
-    if (activation === undefined) return;
+    if (activation === undefined || this.#removed) return;
+    if (mapping.size === 0) {
+      throw new IOThreadError(
+        'ERR_UNKNOWN_IOTHREAD',
+        `device '${this.id}' is on no iothread: move it to one`,
+      );
+    }
     for (const [iothread, indexes] of mapping) {
       const queues = indexes.flatMap((index) => {
         const addresses = activation.queues[index];
@@ -297,14 +357,19 @@ export class BlockDevice {
     }
   }
 
-  /** @returns whether an iothread was dead, and its queues' positions with it */
-  async #stopQueues(mapping: ReadonlyMap<IOThread, readonly number[]>, abandon: boolean): Promise<boolean> {
-    let lost = false;
+  /**
+   * With an iothread that died its queues' positions died as well: only a reset by the driver makes the device whole then.
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: the queues are served as before, or stay stopped in a reset
+   */
+  async #stopQueues(
+    mapping: ReadonlyMap<IOThread, readonly number[]>,
+    whenLate: WhenLate = this.#activation === undefined ? 'hold' : 'resume',
+  ): Promise<void> {
     const stopped: IOThread[] = [];
     for (const iothread of mapping.keys()) {
       try {
         const { states, abandoned } = await iothread.call((control) =>
-          control.stopQueues(this.id, this.#checked.drainTimeoutMs, abandon),
+          control.stopQueues(this.id, this.#checked.drainTimeoutMs, whenLate),
         );
         stopped.push(iothread);
         for (const { index, state } of states) this.#states.set(index, state);
@@ -314,7 +379,7 @@ export class BlockDevice {
         }
       } catch (error) {
         if (isDeath(error)) {
-          lost = true;
+          this.#activation = undefined;
           continue;
         }
         // The queues that did stop go on as well: the device stays as it was.
@@ -322,20 +387,25 @@ export class BlockDevice {
         throw error;
       }
     }
-    return lost;
   }
 
-  async #detachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+  /** @returns what went wrong with closing the drive; the device is detached from all of them nevertheless */
+  async #detachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<Error[]> {
+    const errors: Error[] = [];
     for (const iothread of mapping.keys()) {
       try {
-        await iothread.call((control) => control.detach(this.id));
+        await iothread.call((control) => control.detach(this.id, this.#checked.drainTimeoutMs));
       } catch (error) {
         // A dead iothread has nothing of the device any more.
-        if (!isDeath(error)) throw error;
+        if (!isDeath(error)) errors.push(error as Error);
       }
     }
+    return errors;
   }
 }
 
 const isDeath = (error: unknown): boolean =>
   error instanceof IOThreadError && error.code === 'ERR_IOTHREAD_DIED';
+
+const isDrainTimeout = (error: unknown): error is IOThreadError =>
+  error instanceof IOThreadError && error.code === 'ERR_DRAIN_TIMEOUT';

@@ -17,7 +17,7 @@ export class IOThread {
   readonly slot: number;
   readonly polling: PollingSettings;
   readonly statistics = new LoopStatistics();
-  /** Rejects with `ERR_IOTHREAD_DIED` when the worker ends without being told to. Never resolves before `stop`. */
+  /** Rejects with `ERR_IOTHREAD_DIED` when the worker ends, told to or not: no call is answered after that. */
   readonly died: Promise<never>;
   readonly #pool: Piscina;
   readonly #control: Remote<IOThreadControl>;
@@ -57,12 +57,16 @@ export class IOThread {
       const dead = (cause: unknown): void => {
         this.#alive = false;
         port1.close();
-        if (this.#stopping) return;
+        if (this.#stopping) {
+          reject(new IOThreadError('ERR_IOTHREAD_DIED', `iothread '${this.id}' has been stopped`));
+          return;
+        }
         const why = cause instanceof Error ? cause.message : 'its task ended';
         const error = new IOThreadError('ERR_IOTHREAD_DIED', `iothread '${this.id}' died: ${why}`, { cause });
-        options.onDeath(error);
         reject(error);
         void this.#pool.destroy();
+        // Last: a listener that throws harms nobody but itself.
+        options.onDeath(error);
       };
       task.then(dead, dead);
     });

@@ -73,7 +73,9 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   readonly #devices = new Map<string, BlockDevice>();
   /** Ids of what is being added: taken, though not there yet. */
   readonly #pendingIds = { iothreads: new Set<string>(), devices: new Set<string>() };
-  #closed = false;
+  /** Calls of `configure` that have not returned. */
+  readonly #configuring = new Set<Promise<unknown>>();
+  #closed: Promise<void> | undefined;
 
   constructor(options: RuntimeOptions = {}) {
     super();
@@ -106,14 +108,18 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       iothreads: new Set([...this.#iothreads.keys(), ...this.#pendingIds.iothreads]),
       devices: new Set([...this.#devices.keys(), ...this.#pendingIds.devices]),
     });
-    if (this.#iothreads.size + checked.iothreads.length > MAX_IOTHREADS) {
+    const ids = new Set([...this.#iothreads.keys(), ...this.#pendingIds.iothreads]);
+    if (ids.size + checked.iothreads.length > MAX_IOTHREADS) {
       throw new IOThreadError('ERR_CONFIG', `iothreads: at most ${MAX_IOTHREADS} can exist at a time`);
     }
     for (const { id } of checked.iothreads) this.#pendingIds.iothreads.add(id);
     for (const { id } of checked.devices) this.#pendingIds.devices.add(id);
+    const starting = this.#start(checked);
+    this.#configuring.add(starting);
     try {
-      return await this.#start(checked);
+      return await starting;
     } finally {
+      this.#configuring.delete(starting);
       for (const { id } of checked.iothreads) this.#pendingIds.iothreads.delete(id);
       for (const { id } of checked.devices) this.#pendingIds.devices.delete(id);
     }
@@ -142,17 +148,15 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
         await device.attach();
         devices.push(device);
         this.#devices.set(device.id, device);
+        // Closed meanwhile: what has been added goes again, before `close` goes on.
+        this.#open();
       }
     } catch (error) {
-      for (const device of devices) {
-        this.#devices.delete(device.id);
-        await device.detach();
-      }
-      for (const { id } of checked.iothreads) {
-        const iothread = this.#iothreads.get(id);
-        this.#iothreads.delete(id);
-        await iothread?.stop();
-      }
+      await Promise.allSettled(devices.map((device) => device.detach()));
+      for (const { id } of devices) this.#devices.delete(id);
+      const started = checked.iothreads.flatMap(({ id }) => this.#iothreads.get(id) ?? []);
+      for (const { id } of started) this.#iothreads.delete(id);
+      await Promise.allSettled(started.map((iothread) => iothread.stop()));
       throw error;
     }
     return devices;
@@ -237,8 +241,12 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   async removeDevice(id: string): Promise<void> {
     this.#open();
     const device = this.device(id);
-    this.#devices.delete(id);
-    await device.detach();
+    try {
+      await device.detach();
+    } finally {
+      // Its id is taken as long as an iothread may know it.
+      if (this.#devices.get(id) === device) this.#devices.delete(id);
+    }
   }
 
   async queryIOThreads(): Promise<IOThreadReport[]> {
@@ -252,7 +260,12 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       .filter((device) => device.isOn(iothread))
       .map((device) => device.id);
     const dead = { threadId: 0, devices, syncAllowed: devices.length <= 1, pollNs: 0 };
-    const info = iothread.alive ? await iothread.call((control) => control.query()) : dead;
+    const info = await iothread
+      .call((control) => control.query())
+      .catch((error: unknown) => {
+        if (iothread.alive) throw error;
+        return dead;
+      });
     return { id, alive: iothread.alive, ...polling, ...info, loop: statistics.read() };
   }
 
@@ -274,13 +287,18 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   }
 
   /** Removes all devices and stops all iothreads. Further calls are refused. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await Promise.all([...this.#devices.values()].map((device) => device.detach()));
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#configuring);
+    const devices = await Promise.allSettled([...this.#devices.values()].map((device) => device.detach()));
     this.#devices.clear();
     await Promise.all([...this.#iothreads.values()].map((iothread) => iothread.stop()));
     this.#iothreads.clear();
+    // A disk that could not be closed is no reason to leave the workers running, but one to tell.
+    for (const device of devices) if (device.status === 'rejected') throw device.reason;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -288,6 +306,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   }
 
   #open(): void {
-    if (this.#closed) throw new IOThreadError('ERR_RUNTIME_CLOSED', 'the runtime has been closed');
+    if (this.#closed !== undefined)
+      throw new IOThreadError('ERR_RUNTIME_CLOSED', 'the runtime has been closed');
   }
 }

@@ -48,8 +48,9 @@ export class DeviceChannel {
 
   // The driver's side.
 
-  /** Rings the doorbell of queue `index`. Two stores while the iothread is awake. */
+  /** Rings the doorbell of queue `index`, a guest's word: one that is not there has none. Two stores while the iothread is awake. */
   kick(index: number): void {
+    if (!(index >= 0 && index < this.port.numQueues)) return;
     const at = queueAt(index);
     Atomics.store(this.#words, at + RUNG, 1);
     // The driver published its requests before: an iothread that takes the queue over after this load will see them.

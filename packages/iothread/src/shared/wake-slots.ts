@@ -57,7 +57,8 @@ export class WakeSlot {
 
   /** Whether there was a kick since the last call. */
   takeKick(): boolean {
-    const sequence = Atomics.load(this.#words, this.#at + SEQUENCE);
+    // A plain read: a loop that polls sees a kick a pass later at worst, and going to sleep looks with a fence.
+    const sequence = this.#words[this.#at + SEQUENCE]!;
     if (sequence === this.#seen) return false;
     this.#seen = sequence;
     return true;

@@ -147,6 +147,7 @@ export class AttachedDevice implements RequestOwner {
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
   abandon(): number {
     this.#abandoned = true;
+    this.#pool.revoke();
     return this.#inFlight;
   }
 

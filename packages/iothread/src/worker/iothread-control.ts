@@ -55,6 +55,12 @@ export interface StartQueuesRequest {
   readonly queues: readonly QueueStart[];
 }
 
+/**
+ * What becomes of requests that are still in flight when the time to drain is over: the queues are served on, or they stay
+ * stopped, or the requests are given up.
+ */
+export type WhenLate = 'resume' | 'hold' | 'abandon';
+
 /** What is left when a device's queues have been stopped. */
 export interface StoppedQueues {
   readonly states: readonly { readonly index: number; readonly state: VirtqueueState }[];
@@ -68,6 +74,21 @@ export interface IOThreadInfo {
   /** Whether the dispatcher may do synchronous I/O here: at most one device. */
   readonly syncAllowed: boolean;
   readonly pollNs: number;
+}
+
+const LATE = Symbol('late');
+
+/** What the promise settles with, or `LATE` when that takes longer than `timeoutMs`. */
+async function inTime<Result>(promise: Promise<Result>, timeoutMs: number): Promise<Result | typeof LATE> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<typeof LATE>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, LATE);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The control plane of an iothread, on its own thread. Every method is one message there and one back. */
@@ -120,23 +141,18 @@ export class IOThreadControl {
 
   /**
    * Takes no more requests and waits for those in flight.
-   * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`; the queues are served on then,
-   * unless `abandon` is set
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`, unless they are to be abandoned
    */
-  async stopQueues(id: string, timeoutMs: number, abandon: boolean): Promise<StoppedQueues> {
+  async stopQueues(id: string, timeoutMs: number, whenLate: WhenLate): Promise<StoppedQueues> {
     const device = this.#device(id);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, 'late');
-    });
-    const outcome = await Promise.race([device.stop(), late]);
-    clearTimeout(timer);
     let abandoned = 0;
-    if (outcome === 'late') {
-      if (!abandon) {
+    if ((await inTime(device.stop(), timeoutMs)) === LATE) {
+      if (whenLate !== 'abandon') {
         const left = device.inFlight;
-        device.resume();
-        this.#loop.attend(device);
+        if (whenLate === 'resume') {
+          device.resume();
+          this.#loop.attend(device);
+        }
         throw new IOThreadError(
           'ERR_DRAIN_TIMEOUT',
           `device '${id}': ${left} requests were still in flight after ${timeoutMs} ms; its disk does not answer`,
@@ -149,12 +165,20 @@ export class IOThreadControl {
     return { states, abandoned };
   }
 
-  /** Detaches a device whose queues have been stopped, and closes its drive. */
-  async detach(id: string): Promise<void> {
+  /**
+   * Detaches a device whose queues have been stopped, and closes its drive.
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when closing takes longer than `timeoutMs`; the device is detached all the same
+   */
+  async detach(id: string, timeoutMs: number): Promise<void> {
     const device = this.#device(id);
     this.#devices.delete(id);
     this.#loop.remove(device);
-    await device.driver.close();
+    if ((await inTime(device.driver.close(), timeoutMs)) === LATE) {
+      throw new IOThreadError(
+        'ERR_DRAIN_TIMEOUT',
+        `device '${id}': its disk could not be closed within ${timeoutMs} ms`,
+      );
+    }
   }
 
   query(): IOThreadInfo {

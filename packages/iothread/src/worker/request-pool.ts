@@ -3,6 +3,7 @@ import { BlockRequest, type RequestOwner } from '@iothreads/core';
 /** Requests of one device, used again and again: nothing is allocated once the pool is as large as the load needs. */
 export class RequestPool {
   readonly #owner: RequestOwner;
+  readonly #all: BlockRequest[] = [];
   readonly #free: BlockRequest[] = [];
 
   constructor(owner: RequestOwner) {
@@ -10,11 +11,22 @@ export class RequestPool {
   }
 
   take(): BlockRequest {
-    const request = this.#free.pop() ?? new BlockRequest();
+    const request = this.#free.pop() ?? this.#make();
     request.owner = this.#owner;
     // 30 bits: stays a small integer, and a driver would have to be late by a thousand million requests to be mistaken.
     request.tag = (request.tag + 1) & 0x3fff_ffff;
     return request;
+  }
+
+  #make(): BlockRequest {
+    const request = new BlockRequest();
+    this.#all.push(request);
+    return request;
+  }
+
+  /** Takes back from the driver what it has not completed: the completion will be too late, and it can know that. */
+  revoke(): void {
+    for (const request of this.#all) request.pending = false;
   }
 
   /** Only requests that no driver holds: what a driver never completed must not be used again. */
