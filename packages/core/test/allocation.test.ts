@@ -12,7 +12,7 @@ async function collections(requests: number, mode: string): Promise<number> {
   const { stdout } = await run(
     process.execPath,
     ['--trace-gc', '--min-semi-space-size=4', '--max-semi-space-size=4', script, String(requests), mode],
-    { timeout: 30_000 },
+    { timeout: 50_000 },
   );
   return stdout.split('\n').filter((line) => /Scavenge|Mark-Compact/.test(line)).length;
 }

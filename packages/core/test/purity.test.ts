@@ -26,10 +26,10 @@ test('no built file imports anything but files beside it', async () => {
 
 test(
   'it loads and serves a request where there is neither Node nor a timer',
-  { timeout: 30_000 },
+  { timeout: 50_000 },
   async () => {
     const script = fileURLToPath(new URL('fixtures/bare-host.mjs', import.meta.url));
-    const { stdout } = await run(process.execPath, [script], { timeout: 20_000 });
+    const { stdout } = await run(process.execPath, [script], { timeout: 50_000 });
     expect(stdout).toBe('served\n');
   },
 );

@@ -594,7 +594,12 @@ describe('rings are checked before they are served', () => {
         readOnly: false,
       },
       memory,
-      { activate: () => activations++, reset: () => resets++, writebackChanged: () => {} },
+      {
+        activate: () => activations++,
+        reset: () => resets++,
+        writebackChanged: () => {},
+        startRefused: () => {},
+      },
     );
     expect(() => startDevice(device, [good, addresses])).toThrow('queue 1');
     expect(device.status & VIRTIO_STATUS_NEEDS_RESET).not.toBe(0);
@@ -633,7 +638,7 @@ describe('rings are checked before they are served', () => {
         readOnly: false,
       },
       memory,
-      { activate: () => {}, reset: () => {}, writebackChanged: () => {} },
+      { activate: () => {}, reset: () => {}, writebackChanged: () => {}, startRefused: () => {} },
     );
     startDevice(device, [good]);
     const { status, driverFeatures } = device;

@@ -39,7 +39,7 @@ const WRITEBACK = 32;
 
 function setUp(options: Partial<VirtioBlkDeviceOptions> = {}) {
   const allocator = new GuestAllocator([{ guestAddress: 0, buffer: new ArrayBuffer(0x8000) }]);
-  const events: (Activation | 'reset' | boolean)[] = [];
+  const events: (Activation | 'reset' | 'refused' | boolean)[] = [];
   const device = new VirtioBlkDevice(
     {
       capacitySectors: 2 ** 33 + 5,
@@ -56,6 +56,7 @@ function setUp(options: Partial<VirtioBlkDeviceOptions> = {}) {
       activate: (activation) => events.push(activation),
       reset: () => events.push('reset'),
       writebackChanged: (writeback) => events.push(writeback),
+      startRefused: () => events.push('refused'),
     },
   );
   const queues: VirtqueueAddresses[] = Array.from({ length: device.numQueues }, () =>
@@ -371,13 +372,13 @@ describe('status', () => {
     expect(device.refusal).toBe(
       'queue 1: used ring of 134 bytes at 32768 must be aligned to 4 and lie in one memory region',
     );
-    expect(events).toEqual([]);
+    expect(events).toEqual(['refused']);
     // Nobody serves it, so nobody has to let go: the reset is complete at once.
     device.writeStatus(0);
     expect(device.status).toBe(0);
-    expect(events).toEqual([]);
+    expect(events).toEqual(['refused']);
     startDevice(device, queues, VERSION_1);
-    expect(events).toHaveLength(1);
+    expect(events).toHaveLength(2);
   });
 
   test('a queue larger than the device allows is a bad queue', () => {
@@ -434,6 +435,7 @@ describe('reset', () => {
       activate: () => {},
       reset: () => {},
       writebackChanged: () => {},
+      startRefused: () => {},
       broken: () => broken,
     });
     // Nobody is asked before the queues are served.
@@ -458,6 +460,7 @@ describe('reset', () => {
       activate: () => {},
       reset: () => device.resetDone(),
       writebackChanged: () => {},
+      startRefused: () => {},
     });
     startDevice(device, []);
     device.writeStatus(0);

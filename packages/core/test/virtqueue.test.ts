@@ -99,7 +99,7 @@ describe('any interleaving of driver and device', () => {
 
   test.each([false, true])(
     'more requests than the indexes can count, event idx %s',
-    { timeout: 30_000 },
+    { timeout: 50_000 },
     (eventIdx) => {
       const model = new VirtqueueModel({ size: 8, eventIdx, state: { lastAvail: 65530, usedIdx: 65533 } });
       const kinds: readonly ChainKind[] = ['direct', 'indirect', 'mixed'];

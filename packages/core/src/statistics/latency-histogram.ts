@@ -52,7 +52,8 @@ export class LatencyHistogram {
 
   /** Records one value in nanoseconds; what is negative counts as 0, what is above 2^40 as that. */
   record(ns: number): void {
-    const value = ns <= 0 ? 0 : ns > LARGEST_NS ? LARGEST_NS : Math.floor(ns);
+    // What is no number at all counts as 0 as well: a histogram never throws.
+    const value = !(ns > 0) ? 0 : ns > LARGEST_NS ? LARGEST_NS : Math.floor(ns);
     this.#counters.add(bucketOf(value), 1);
     // One addition is bounded; a request of more than two seconds is rare enough to take several.
     let rest = value;

@@ -2,7 +2,7 @@ import { SECTOR_SIZE } from './constants.js';
 
 /** What a virtio-blk device promises its driver, and holds requests to. */
 export interface BlockLimits {
-  /** Capacity in 512-byte sectors, at most 2^44: a byte offset then fits a number. */
+  /** Capacity in 512-byte sectors, at most `MAX_CAPACITY_SECTORS`. */
   readonly capacitySectors: number;
   readonly readOnly: boolean;
   /** VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_WRITE_ZEROES are offered. */
@@ -20,4 +20,5 @@ export const MAX_RANGE_SECTORS = 32768;
 /** Bytes of data in one request, QEMU's bound: descriptors may name the same memory again and again. */
 export const MAX_TRANSFER_BYTES = 2 ** 31 - SECTOR_SIZE;
 
-export const MAX_CAPACITY_BYTES = 2 ** 53 - SECTOR_SIZE;
+/** Largest capacity: every byte offset on the disk is then exact as a number. */
+export const MAX_CAPACITY_SECTORS = 2 ** 44 - 1;

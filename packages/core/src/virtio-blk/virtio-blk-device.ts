@@ -16,6 +16,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from '../virtio/features.js';
 import { SplitRing, type VirtqueueAddresses } from '../virtqueue/split-ring.js';
+import { MAX_CAPACITY_SECTORS } from './block-limits.js';
 import { BlkConfigSpace, type BlkConfigOptions } from './config-space.js';
 import {
   VIRTIO_BLK_F_BLK_SIZE,
@@ -52,6 +53,8 @@ export interface VirtioBlkDeviceEvents {
   reset(): void;
   /** The driver switched its cache: write-back or write-through. */
   writebackChanged(writeback: boolean): void;
+  /** DRIVER_OK was refused and the device needs a reset: raise the configuration interrupt (2.1.2). */
+  startRefused(): void;
   /**
    * Whether a queue of the running device can't be trusted any more, which whoever serves it on another thread knows
    * first: asked at each look at the status. Left out where nobody but `setNeedsReset` says so.
@@ -94,6 +97,13 @@ export class VirtioBlkDevice {
       throw new VirtioError(
         'ERR_DEVICE_OPTION',
         `logicalBlockSize must be 512, 1024, 2048 or 4096, got ${logicalBlockSize}`,
+      );
+    }
+    const { capacitySectors } = options;
+    if (!Number.isInteger(capacitySectors) || capacitySectors < 0 || capacitySectors > MAX_CAPACITY_SECTORS) {
+      throw new VirtioError(
+        'ERR_DEVICE_OPTION',
+        `capacitySectors must be 0 to ${MAX_CAPACITY_SECTORS}, got ${capacitySectors}`,
       );
     }
     let features = featureSet(
@@ -237,6 +247,7 @@ export class VirtioBlkDevice {
       if (!(error instanceof VirtioError)) throw error;
       this.#refuse(error.message);
       this.setNeedsReset();
+      this.#events.startRefused();
       return;
     }
     this.#active = true;

@@ -89,6 +89,9 @@ export class BlockDevice {
           this.channel.writeThrough = !writeback;
         },
         broken: () => this.channel.broken,
+        startRefused: () => {
+          this.channel.interrupt(CONFIG_INTERRUPT);
+        },
       },
     );
   }
@@ -208,10 +211,11 @@ export class BlockDevice {
     });
   }
 
-  /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT` */
+  /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED` */
   drain(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#stopQueues(this.#mapping);
+      const death = await this.#stopQueues(this.#mapping);
+      if (death !== undefined) throw death;
       await this.#startQueues(this.#mapping);
     });
   }
@@ -359,12 +363,14 @@ export class BlockDevice {
 
   /**
    * With an iothread that died its queues' positions died as well: only a reset by the driver makes the device whole then.
+   * @returns that death
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: the queues are served as before, or stay stopped in a reset
    */
   async #stopQueues(
     mapping: ReadonlyMap<IOThread, readonly number[]>,
     whenLate: WhenLate = this.#activation === undefined ? 'hold' : 'resume',
-  ): Promise<void> {
+  ): Promise<IOThreadError | undefined> {
+    let death: IOThreadError | undefined;
     const stopped: IOThread[] = [];
     for (const iothread of mapping.keys()) {
       try {
@@ -380,6 +386,7 @@ export class BlockDevice {
       } catch (error) {
         if (isDeath(error)) {
           this.#activation = undefined;
+          death = error;
           continue;
         }
         // The queues that did stop go on as well: the device stays as it was.
@@ -387,6 +394,7 @@ export class BlockDevice {
         throw error;
       }
     }
+    return death;
   }
 
   /** @returns what went wrong with closing the drive; the device is detached from all of them nevertheless */
@@ -404,7 +412,7 @@ export class BlockDevice {
   }
 }
 
-const isDeath = (error: unknown): boolean =>
+const isDeath = (error: unknown): error is IOThreadError =>
   error instanceof IOThreadError && error.code === 'ERR_IOTHREAD_DIED';
 
 const isDrainTimeout = (error: unknown): error is IOThreadError =>
