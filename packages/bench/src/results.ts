@@ -81,6 +81,11 @@ export interface Machine {
   readonly platform: string;
   /** When the run began, ISO 8601. */
   readonly date: string;
+  /**
+   * Share of its time that a spinning thread lost to others before the run, percent: what the host or other programs took
+   * away. Outliers of milliseconds are its doing.
+   */
+  readonly lost_pct: number;
   /** Run time, seconds. */
   readonly runtime_s: number;
 }

@@ -62,6 +62,7 @@ const MACHINE: Machine = {
   kernel: '6.1.0-28-amd64',
   platform: 'linux x64',
   date: '2025-05-04T10:00:00Z',
+  lost_pct: 1.5,
   runtime_s: 5,
 };
 

@@ -10,7 +10,7 @@ function learnt(syncUs: number, asyncUs: number, kind: BlockOperation = READ): D
   const policy = new DispatchPolicy();
   for (let i = 0; i < 10; i++) {
     policy.syncTook(kind, syncUs * 1000);
-    policy.asyncTook(kind, asyncUs * 1000);
+    policy.asyncTook(kind, asyncUs * 1000, 1);
   }
   return policy;
 }
@@ -32,7 +32,7 @@ describe('the prior: one outstanding goes sync, more go async', () => {
     expect(decisions(policy, 4)).toEqual(PRIOR);
     policy.syncTook(WRITE, 1e9);
     expect(decisions(policy, 4, WRITE)).toEqual(PRIOR);
-    policy.asyncTook(BlockOperation.FLUSH, 1e9);
+    policy.asyncTook(BlockOperation.FLUSH, 1e9, 1);
     expect(decisions(policy, 4, BlockOperation.FLUSH)).toEqual(PRIOR);
   });
 
@@ -68,6 +68,41 @@ describe('learnt costs: sync while n times the sync cost stays below the async o
     expect(decisions(learnt(70, 70), 1)).toEqual([true]);
     expect(decisions(learnt(72, 70), 1)).toEqual([true]);
     expect(decisions(learnt(35, 70), 2)).toEqual([true, false]);
+  });
+});
+
+describe('asynchronous costs grow with the number outstanding', () => {
+  test('a lone request’s says nothing against sync in company that queues up for a few threads', () => {
+    const policy = learnt(2.3, 30);
+    expect(policy.decide(READ, 16, true, 0)).toBe(false);
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 300_000, 16);
+    expect(policy.decide(READ, 16, true, 0)).toBe(true);
+    // Alone it is still what it was.
+    expect(policy.decide(READ, 12, true, 0)).toBe(true);
+    expect(policy.decide(READ, 7, true, 0)).toBe(true);
+    expect(learnt(40, 30).decide(READ, 1, true, 0)).toBe(false);
+  });
+
+  test('company’s says nothing of a lone request, which is left to the prior', () => {
+    const policy = new DispatchPolicy();
+    for (let i = 0; i < 10; i++) {
+      policy.syncTook(READ, 90_000);
+      policy.asyncTook(READ, 60_000, 4);
+    }
+    expect(decisions(policy, 4)).toEqual([true, false, false, false]);
+  });
+
+  test('an asynchronous trial is paid for by the requests of its whole batch', () => {
+    const policy = learnt(1, 500);
+    let requests = 0;
+    let trials = 0;
+    for (let i = 0; i < 2000; i++) {
+      policy.decide(READ, 16, true, i * 1e9, 16);
+      requests += 16;
+      if (policy.trial) trials += 16;
+    }
+    expect(trials).toBeGreaterThan(0);
+    expect(trials).toBeLessThanOrEqual(requests / TRIAL_INTERVAL);
   });
 });
 
@@ -113,7 +148,7 @@ describe('trials', () => {
       }
       now += ns;
       if (sync) policy.syncTook(READ, ns);
-      else policy.asyncTook(READ, ns);
+      else policy.asyncTook(READ, ns, outstanding);
     }
     return { trials, apart, share: trialNs / (now - from) };
   }
@@ -187,7 +222,7 @@ describe('what upsets the figures', () => {
   test('an async cost that jumps falls back to the prior', () => {
     const policy = learnt(90, 60);
     expect(decisions(policy, 4)).toEqual([false, false, false, false]);
-    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 50_000_000);
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 50_000_000, 1);
     expect(decisions(policy, 4)).toEqual(PRIOR);
   });
 
@@ -195,7 +230,7 @@ describe('what upsets the figures', () => {
     const policy = learnt(1, 100);
     for (let i = 0; i < 10; i++) {
       policy.syncTook(WRITE, 90_000);
-      policy.asyncTook(WRITE, 60_000);
+      policy.asyncTook(WRITE, 60_000, 1);
     }
     policy.failed(READ);
     expect(decisions(policy, 4)).toEqual(PRIOR);
@@ -229,7 +264,7 @@ describe('convergence on noisy disks', () => {
       const ns = (sync ? disk.syncUs : disk.asyncUs) * factor * 1000;
       now += sync ? ns * outstanding : ns;
       if (sync) policy.syncTook(READ, ns);
-      else policy.asyncTook(READ, ns);
+      else policy.asyncTook(READ, ns, outstanding);
       if (i >= (batches * 3) / 4 && sync) syncs++;
     }
     return syncs / (batches / 4);

@@ -31,21 +31,22 @@ test('grows by its factor and never beyond the most', () => {
   expect(after(controller({ pollMaxNs: 1000 }), 999, 1000)).toEqual([1000, 1000]);
 });
 
-test('goes back to nothing at once when nothing comes soon', () => {
-  expect(after(controller(), 20_000, 20_000, 20_000, 32_769)).toEqual([4096, 8192, 16_384, 0]);
+test('goes back to nothing at once without a divisor', () => {
+  expect(after(controller({ pollShrink: 0 }), 20_000, 20_000, 20_000, 32_769)).toEqual([
+    4096, 8192, 16_384, 0,
+  ]);
 });
 
-test('shrinks by its divisor where there is one', () => {
+test('shrinks by its divisor, and to nothing below what it grows from', () => {
   const polling = controller({ pollShrink: 4 });
-  expect(after(polling, 20_000, 20_000, 20_000, 1e6, 1e6, 1e9)).toEqual([
-    4096, 8192, 16_384, 4096, 1024, 256,
-  ]);
+  expect(after(polling, 20_000, 20_000, 20_000, 1e6, 1e6, 1e9)).toEqual([4096, 8192, 16_384, 4096, 0, 0]);
   expect(after(polling, ...Array.from({ length: 5 }, () => 1e9)).at(-1)).toBe(0);
 });
 
 test('grows again after shrinking', () => {
   expect(after(controller({ pollShrink: 2 }), 20_000, 20_000, 1e6, 20_000)).toEqual([4096, 8192, 4096, 8192]);
   expect(after(controller(), 20_000, 1e6, 20_000)).toEqual([4096, 0, 4096]);
+  expect(after(controller(), 20_000, 20_000, 20_000, 1e6)).toEqual([4096, 8192, 16_384, 8192]);
 });
 
 test('never polls when it is off', () => {

@@ -59,7 +59,7 @@ export function parsePlan(args: string[], directory: string): ExperimentOptions 
     ],
     modes: ['aio', 'sio', 'auto'] as const,
     runtimeS: runtime(values.runtime ?? '1'),
-    rounds: quick ? 2 : 4,
+    rounds: quick ? 3 : 9,
     directory,
   };
   const runtimeS = quick ? Math.min(plan.runtimeS, QUICK_TOTAL_S / countCells(plan)) : plan.runtimeS;

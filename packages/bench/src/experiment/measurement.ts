@@ -3,19 +3,22 @@ import type { IOThreadRuntime } from '@iothreads/iothread';
 import type { Measured } from '../load/vcpu.js';
 import type { Measurement } from '../results.js';
 
-/** Sums of several rounds of one cell. */
+/**
+ * Several rounds of one cell. Percentiles are those of all rounds together; the mean and the throughput are medians over
+ * the rounds' own, so that a moment in which the host took a processor away does not decide a comparison.
+ */
 export class CellRounds {
   readonly #histogram = new LatencyHistogram();
-  #requests = 0;
-  #seconds = 0;
+  readonly #means: number[] = [];
+  readonly #iops: number[] = [];
   #sync = 0;
   #async = 0;
 
   /** Adds a round, with what the runtime counted for the device in it. */
   async add(measured: Measured, runtime: IOThreadRuntime, id: string): Promise<void> {
     this.#histogram.merge(measured.histogram);
-    this.#requests += measured.requests;
-    this.#seconds += measured.seconds;
+    this.#means.push(measured.histogram.summary().meanNs);
+    this.#iops.push(measured.requests / measured.seconds);
     const stats = (await runtime.queryBlockStats()).find((each) => each.id === id)!;
     this.#sync += stats.read.sync;
     this.#async += stats.read.async;
@@ -24,9 +27,9 @@ export class CellRounds {
   measurement(): Measurement {
     const summary = this.#histogram.summary();
     return {
-      iops: round(this.#requests / this.#seconds),
+      iops: Math.round(median(this.#iops)),
       latency_us: {
-        mean: micros(summary.meanNs),
+        mean: micros(median(this.#means)),
         p50: micros(summary.p50Ns),
         p90: micros(summary.p90Ns),
         p99: micros(summary.p99Ns),
@@ -40,5 +43,12 @@ export class CellRounds {
   }
 }
 
-const round = (value: number): number => Math.round(value);
 const micros = (ns: number): number => Math.round(ns) / 1000;
+
+/** The middle one, or the mean of the two in the middle; NaN of nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  if (sorted.length === 0) return NaN;
+  return (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2;
+}

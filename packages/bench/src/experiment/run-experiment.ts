@@ -5,6 +5,7 @@ import { BREAKDOWN_TICKS, measureBreakdown } from './breakdown.js';
 import { cellTicks, measureCells } from './cells.js';
 import { Disks } from './disks.js';
 import type { Plan, Progress } from './plan.js';
+import { measureLostTime } from './lost-time.js';
 import { measureScale, scaleTicks } from './scale.js';
 import { measureSharing, sharingTicks } from './sharing.js';
 
@@ -20,6 +21,7 @@ export async function runExperiment(plan: Plan, progress: Progress): Promise<Exp
     progress(done++, total, what);
   };
   const date = new Date();
+  const lostPct = measureLostTime();
   const vcpu = new Vcpu();
   try {
     await using disks = await Disks.create(plan.directory);
@@ -27,14 +29,14 @@ export async function runExperiment(plan: Plan, progress: Progress): Promise<Exp
     const sharing = await measureSharing(plan, vcpu, tick);
     const scale = await measureScale(plan, vcpu, tick);
     const breakdown = await measureBreakdown(vcpu, tick);
-    const machine = describeMachine(date);
+    const machine = describeMachine(date, lostPct);
     return { experiment, sharing, scale, breakdown, machine };
   } finally {
     await vcpu.close();
   }
 }
 
-function describeMachine(date: Date): Machine {
+function describeMachine(date: Date, lostPct: number): Machine {
   const processors = cpus();
   return {
     cpu: processors[0]?.model ?? 'unknown',
@@ -44,6 +46,7 @@ function describeMachine(date: Date): Machine {
     kernel: release(),
     platform: `${process.platform} ${process.arch}`,
     date: date.toISOString(),
+    lost_pct: lostPct,
     runtime_s: Math.round((Date.now() - date.getTime()) / 100) / 10,
   };
 }

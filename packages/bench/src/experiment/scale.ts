@@ -2,6 +2,7 @@ import { IOThreadRuntime } from '@iothreads/iothread';
 import { addStartedDevice } from '../load/loaded-device.js';
 import type { Measured, Vcpu } from '../load/vcpu.js';
 import type { ScaleCell } from '../results.js';
+import { median } from './measurement.js';
 import type { Plan } from './plan.js';
 
 const IDLE_DEVICES = [0, 100] as const;
@@ -18,7 +19,7 @@ export async function measureScale(
   tick: (what: string) => void,
 ): Promise<ScaleCell[]> {
   const cells = await Promise.all(
-    IDLE_DEVICES.map(async (idle) => ({ idle, runtime: await startIdle(idle), requests: 0, seconds: 0 })),
+    IDLE_DEVICES.map(async (idle) => ({ idle, runtime: await startIdle(idle), iops: [] as number[] })),
   );
   try {
     for (const { runtime } of cells) await measureBusy(runtime, WARM_UP_S, vcpu);
@@ -26,8 +27,7 @@ export async function measureScale(
       for (const cell of cells) {
         tick(`scale: beside ${cell.idle} idle devices`);
         const { requests, seconds } = await measureBusy(cell.runtime, plan.runtimeS / plan.rounds, vcpu);
-        cell.requests += requests;
-        cell.seconds += seconds;
+        cell.iops.push(requests / seconds);
       }
     }
     return cells.map(({ idle, requests, seconds }) => ({

@@ -15,6 +15,7 @@ import {
 /** A vCPU gives up on a device that has not completed anything for so long. */
 const HANG_NS = 20e9;
 const BLOCK_BYTES = 4096;
+const LOOKS_PER_CLOCK = 32;
 const SECTORS_PER_BLOCK = BLOCK_BYTES / 512;
 
 /** A guest's side of one device: a virtio-blk driver that polls its used ring, and the jobs on it. */
@@ -82,11 +83,14 @@ export function run(task: LoadTask): DeviceResult[] {
   let now = beganNs;
   for (const device of devices) device.start(now);
   while (now < endNs) {
-    for (const device of devices) {
-      if (!device.driver.queue.hasUsed()) continue;
-      now = nowNs();
-      device.reap(now);
-      device.start(now);
+    // The clock is dearer than a look at a ring: while nothing completes it is read once in many looks.
+    for (let look = 0; look < LOOKS_PER_CLOCK; look++) {
+      for (const device of devices) {
+        if (!device.driver.queue.hasUsed()) continue;
+        now = nowNs();
+        device.reap(now);
+        device.start(now);
+      }
     }
     now = nowNs();
   }

@@ -87,7 +87,7 @@ function breakdownLines(breakdown: readonly BreakdownStep[], width: number, pain
 }
 
 function machineLines(
-  { cpu, cores, node, v8, kernel, platform, date, runtime_s }: Machine,
+  { cpu, cores, node, v8, kernel, platform, date, lost_pct, runtime_s }: Machine,
   width: number,
 ): string[] {
   return [
@@ -95,5 +95,6 @@ function machineLines(
     `Node.js ${node}, V8 ${v8}`,
     `${kernel}, ${platform}`,
     `${date}, run time ${runtime_s} s`,
+    `${lost_pct} % of a spinning thread’s time was taken away by the host or other programs`,
   ].map((line) => plainLine(line, width));
 }

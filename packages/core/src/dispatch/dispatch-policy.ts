@@ -8,15 +8,42 @@ const TRIAL_SHARE = 1 / 256;
 const MARGIN = 0.05;
 /** Kinds of request that are costed apart: indexes into the tables, in `BlockOperation`'s order. */
 const KINDS = 5;
+/** Asynchronous costs are kept by the power of two of the number outstanding: 1, 2–3, 4–7, … 64 and more. */
+const LEVELS = 7;
 
 /** Costs of one kind of request. */
-interface KindCosts {
-  readonly sync: RunningCost;
-  readonly async: RunningCost;
-  /** Requests since the last one that went the other way. */
-  sinceTrial: number;
-  lastTrialNs: number;
+class KindCosts {
+  /** What one request keeps the loop: the same however many there are. */
+  readonly sync = new RunningCost();
+  /** From submission to completion: the more there are, the longer, when they wait for each other. */
+  readonly #async: readonly RunningCost[] = Array.from({ length: LEVELS }, () => new RunningCost());
+  /** Requests since the last trial. */
+  sinceTrial = 0;
+  lastTrialNs = 0;
+
+  /** The asynchronous cost with so many outstanding; where that was never measured, with fewer: it is no less. */
+  asyncNs(outstanding: number): number {
+    let level = levelOf(outstanding);
+    while (level > 0 && Number.isNaN(this.#async[level]!.ns)) level--;
+    return this.#async[level]!.ns;
+  }
+
+  syncTook(ns: number): void {
+    if (!this.sync.add(ns)) this.forget();
+  }
+
+  asyncTook(ns: number, outstanding: number): void {
+    if (!this.#async[levelOf(outstanding)]!.add(ns)) this.forget();
+  }
+
+  forget(): void {
+    this.sync.forget();
+    for (const cost of this.#async) cost.forget();
+    this.sinceTrial = 0;
+  }
 }
+
+const levelOf = (outstanding: number): number => Math.min(31 - Math.clz32(outstanding), LEVELS - 1);
 
 /**
  * Decides for each batch whether the iothread does it synchronously, inside its loop, or asynchronously.
@@ -27,31 +54,31 @@ interface KindCosts {
  * is the caller's to say, and no measurement overrides it.
  */
 export class DispatchPolicy {
-  readonly #kinds: readonly KindCosts[] = Array.from({ length: KINDS }, () => ({
-    sync: new RunningCost(),
-    async: new RunningCost(),
-    sinceTrial: 0,
-    lastTrialNs: 0,
-  }));
-  /** Whether the last decision was a trial: the caller does one request that way, not a batch. */
+  readonly #kinds: readonly KindCosts[] = Array.from({ length: KINDS }, () => new KindCosts());
+  /**
+   * Whether the last decision was a trial. A synchronous trial is one request, since its cost is the same for each; an
+   * asynchronous one the whole batch, since a lone request would not meet with what the others do to it.
+   */
   trial = false;
 
   /**
-   * @param kind `BlockOperation` of the batch's first request
+   * @param kind `BlockOperation` of the batch
    * @param outstanding requests popped or in flight on the device, the batch included; at least 1
    * @param syncAllowed the iothread is the device's own and the driver can complete without another thread
    * @param nowNs the iothread's clock
+   * @param count requests in the batch
    * @returns true for sync
    */
-  decide(kind: number, outstanding: number, syncAllowed: boolean, nowNs: number): boolean {
+  decide(kind: number, outstanding: number, syncAllowed: boolean, nowNs: number, count: number = 1): boolean {
     this.trial = false;
     if (!syncAllowed) return false;
     const costs = this.#kinds[kind]!;
     const syncNs = costs.sync.ns;
-    const asyncNs = costs.async.ns;
+    const asyncNs = costs.asyncNs(outstanding);
     const sync = preferSync(outstanding, syncNs, asyncNs);
-    if (++costs.sinceTrial < TRIAL_INTERVAL) return sync;
-    // What a trial costs at most, as far as is known; the figure may be missing, then it is learnt once, now.
+    costs.sinceTrial += count;
+    if (costs.sinceTrial < TRIAL_INTERVAL * (sync ? count : 1)) return sync;
+    // What a trial takes, as far as is known; a figure that is missing is learnt once, now.
     const price = sync ? asyncNs : syncNs;
     if (price > (nowNs - costs.lastTrialNs) * TRIAL_SHARE) return sync;
     costs.sinceTrial = 0;
@@ -62,22 +89,17 @@ export class DispatchPolicy {
 
   /** A synchronous request kept the loop for `ns`. */
   syncTook(kind: number, ns: number): void {
-    const costs = this.#kinds[kind]!;
-    if (!costs.sync.add(ns)) costs.async.forget();
+    this.#kinds[kind]!.syncTook(ns);
   }
 
-  /** An asynchronous request took `ns` from submission to completion. */
-  asyncTook(kind: number, ns: number): void {
-    const costs = this.#kinds[kind]!;
-    if (!costs.async.add(ns)) costs.sync.forget();
+  /** An asynchronous request took `ns` from submission to completion, with so many outstanding when it was submitted. */
+  asyncTook(kind: number, ns: number, outstanding: number): void {
+    this.#kinds[kind]!.asyncTook(ns, outstanding);
   }
 
   /** A request failed: what a failing disk costs says nothing of a working one. Back to the prior. */
   failed(kind: number): void {
-    const costs = this.#kinds[kind]!;
-    costs.sync.forget();
-    costs.async.forget();
-    costs.sinceTrial = 0;
+    this.#kinds[kind]!.forget();
   }
 }
 

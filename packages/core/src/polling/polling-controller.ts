@@ -8,7 +8,11 @@ export interface PollingSettings {
   readonly pollShrink: number;
 }
 
-export const DEFAULT_POLLING: PollingSettings = { pollMaxNs: 32768, pollGrow: 0, pollShrink: 0 };
+/**
+ * Unlike QEMU's, polling shrinks by halves: where the host takes a processor away for a moment now and then, starting from
+ * nothing each time costs a second wake-up.
+ */
+export const DEFAULT_POLLING: PollingSettings = { pollMaxNs: 32768, pollGrow: 0, pollShrink: 2 };
 
 /** Where growing starts from nothing. */
 const FIRST_POLL_NS = 4096;
@@ -35,7 +39,9 @@ export class PollingController {
     const { pollMaxNs, pollGrow, pollShrink } = this.settings;
     if (pollMaxNs === 0 || idleNs <= this.#pollNs) return;
     if (idleNs > pollMaxNs) {
-      this.#pollNs = pollShrink === 0 ? 0 : Math.floor(this.#pollNs / pollShrink);
+      const shrunk = pollShrink === 0 ? 0 : this.#pollNs / pollShrink;
+      // Less than it grows from is not worth looking at a clock for.
+      this.#pollNs = shrunk < FIRST_POLL_NS ? 0 : Math.floor(shrunk);
     } else if (this.#pollNs < pollMaxNs) {
       const grown = this.#pollNs === 0 ? FIRST_POLL_NS : this.#pollNs * (pollGrow === 0 ? 2 : pollGrow);
       this.#pollNs = Math.min(grown, pollMaxNs);

@@ -61,6 +61,8 @@ export class BlockRequest {
   /** When it was popped and when it was submitted, nanoseconds of the iothread's clock. */
   poppedNs = 0;
   submittedNs = 0;
+  /** How many were outstanding on the device when it was submitted, itself included. */
+  outstanding = 0;
   /** Whether the dispatcher did it synchronously. */
   sync = false;
   /** A write to a write-through disk has been written and is being flushed. */

@@ -336,7 +336,7 @@ export class BlockDevice {
   async #startAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
     const activation = this.#activation;
     if (activation === undefined || this.#removed) return;
-    if (mapping.size === 0) {
+    if (this.#mapping.size === 0) {
       throw new IOThreadError(
         'ERR_UNKNOWN_IOTHREAD',
         `device '${this.id}' is on no iothread: move it to one`,

@@ -18,7 +18,7 @@ export interface IOThreadOptions {
   readonly pollMaxNs?: number;
   /** Factor by which polling grows; 0, the default, means 2. */
   readonly pollGrow?: number;
-  /** Divisor by which polling shrinks; 0, the default, means back to nothing at once. */
+  /** Divisor by which polling shrinks; default 2, 0 means back to nothing at once. */
   readonly pollShrink?: number;
 }
 

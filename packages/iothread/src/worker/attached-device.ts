@@ -14,12 +14,11 @@ import {
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
-import { RequestPool } from './request-pool.js';
+import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
 
-/** Requests taken from a device in one turn: of its own iothread, and of a shared one, so that neighbours get theirs. */
-const BATCH = 64;
-const SHARED_BATCH = 16;
+/** Requests taken from a device in one turn: what a flood on one can delay its neighbours by. */
+const BATCH = 16;
 /** A synchronous batch shows its completions at least so often: the driver's side works on meanwhile. */
 const PUBLISH_INTERVAL_NS = 10_000;
 
@@ -210,7 +209,7 @@ export class AttachedDevice implements RequestOwner {
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
     const queues = this.#queues;
-    let left = this.#host.shared ? SHARED_BATCH : BATCH;
+    let left = BATCH;
     let count = 0;
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues[(this.#firstQueue + i) % queues.length]!;
@@ -242,13 +241,14 @@ export class AttachedDevice implements RequestOwner {
     let syncCount = 0;
     for (let i = 0; i < count;) {
       const kind = batch[i]!.operation;
-      const sync = this.#prefersSync(kind, nowNs);
-      // A trial is one request; those behind it go the usual way.
       let run = i + 1;
-      if (!this.#policy.trial) while (run < count && batch[run]!.operation === kind) run++;
-      for (; i < run; i++) {
+      while (run < count && batch[run]!.operation === kind) run++;
+      const sync = this.#prefersSync(kind, nowNs, run - i);
+      // A synchronous trial is one request; those behind it go the usual way.
+      const trials = this.#policy.trial && sync ? 1 : run - i;
+      for (const end = i + trials; i < run; i++) {
         // Synchronous ones wait until the others have been submitted: these make progress meanwhile.
-        if (sync) batch[syncCount++] = batch[i]!;
+        if (sync && i < end) batch[syncCount++] = batch[i]!;
         else this.#async[asyncCount++] = batch[i]!;
       }
     }
@@ -256,10 +256,11 @@ export class AttachedDevice implements RequestOwner {
     if (syncCount > 0) this.#execute(syncCount);
   }
 
-  #prefersSync(kind: number, nowNs: number): boolean {
+  #prefersSync(kind: number, nowNs: number, count: number): boolean {
+    if (this.dispatchMode === 'auto') {
+      return this.#policy.decide(kind, this.#inFlight, this.syncAllowed, nowNs, count);
+    }
     this.#policy.trial = false;
-    if (this.dispatchMode === 'auto')
-      return this.#policy.decide(kind, this.#inFlight, this.syncAllowed, nowNs);
     return this.dispatchMode === 'sync' && this.driver.executeSync !== undefined;
   }
 
@@ -271,6 +272,7 @@ export class AttachedDevice implements RequestOwner {
       request.sync = false;
       request.pending = true;
       request.submittedNs = startNs;
+      request.outstanding = this.#inFlight;
     }
     this.#trace?.mark(TraceMoment.DISPATCHED);
     this.#submitting = true;
@@ -298,7 +300,7 @@ export class AttachedDevice implements RequestOwner {
       if (status === VIRTIO_BLK_S_OK && this.#mustFlush(request)) {
         request.operation = BlockOperation.FLUSH;
         status = this.driver.executeSync!(request);
-        request.operation = BlockOperation.WRITE;
+        request.operation = flushedOperation(request);
       }
       const endNs = nowNs();
       this.#finish(request, status, endNs);
@@ -312,7 +314,9 @@ export class AttachedDevice implements RequestOwner {
 
   /** With the cache in write-through mode a write counts only once it is durable (virtio 1.3 section 5.2.6.2). */
   #mustFlush(request: BlockRequest): boolean {
-    return request.operation === BlockOperation.WRITE && this.channel.writeThrough;
+    const { operation } = request;
+    if (operation !== BlockOperation.WRITE && operation !== BlockOperation.WRITE_ZEROES) return false;
+    return this.channel.writeThrough;
   }
 
   /** An asynchronous request is done, says the driver: from within `submit`, from `poll`, or from a callback. */
@@ -322,10 +326,12 @@ export class AttachedDevice implements RequestOwner {
       return;
     }
     if (request.flushing) {
-      request.operation = BlockOperation.WRITE;
+      request.operation = flushedOperation(request);
     } else if (status === VIRTIO_BLK_S_OK && this.#mustFlush(request)) {
       request.flushing = true;
       request.pending = true;
+      // Another request to the driver: a second completion of the write is none of the flush.
+      request.tag = nextTag(request.tag);
       request.operation = BlockOperation.FLUSH;
       this.driver.submit([request], 1);
       return;
@@ -354,7 +360,7 @@ export class AttachedDevice implements RequestOwner {
     } else if (sync) {
       this.#policy.syncTook(kind, endNs - request.submittedNs);
     } else {
-      this.#policy.asyncTook(kind, endNs - request.submittedNs);
+      this.#policy.asyncTook(kind, endNs - request.submittedNs, request.outstanding);
     }
     this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, sync);
     this.#trace?.mark(TraceMoment.COMPLETED);
@@ -385,3 +391,7 @@ export class AttachedDevice implements RequestOwner {
     return true;
   }
 }
+
+/** What a request was before its flush: only zeroes come with ranges. */
+const flushedOperation = (request: BlockRequest): BlockOperation =>
+  request.rangeCount > 0 ? BlockOperation.WRITE_ZEROES : BlockOperation.WRITE;

@@ -99,10 +99,11 @@ export class EventLoop implements DeviceHost {
     this.#active.push(device);
   }
 
-  /** Order among the active ones means nothing: the last takes the place of the one that goes. */
+  /** The others stay in their order: who jumps the queue would get two turns in a row. */
   #deactivate(index: number): void {
-    const last = this.#active.pop()!;
-    if (index < this.#active.length) this.#active[index] = last;
+    const active = this.#active;
+    for (let i = index + 1; i < active.length; i++) active[i - 1] = active[i]!;
+    active.pop();
   }
 
   #schedule(): void {

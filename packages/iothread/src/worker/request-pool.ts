@@ -1,5 +1,8 @@
 import { BlockRequest, type RequestOwner } from '@iothreads/core';
 
+/** 30 bits: stays a small integer, and a driver would have to be late by a thousand million requests to be mistaken. */
+export const nextTag = (tag: number): number => (tag + 1) & 0x3fff_ffff;
+
 /** Requests of one device, used again and again: nothing is allocated once the pool is as large as the load needs. */
 export class RequestPool {
   readonly #owner: RequestOwner;
@@ -13,8 +16,7 @@ export class RequestPool {
   take(): BlockRequest {
     const request = this.#free.pop() ?? this.#make();
     request.owner = this.#owner;
-    // 30 bits: stays a small integer, and a driver would have to be late by a thousand million requests to be mistaken.
-    request.tag = (request.tag + 1) & 0x3fff_ffff;
+    request.tag = nextTag(request.tag);
     return request;
   }
 
