@@ -14,14 +14,17 @@ export class CellRounds {
   #sync = 0;
   #async = 0;
 
-  /** Adds a round, with what the runtime counted for the device in it. */
-  async add(measured: Measured, runtime: IOThreadRuntime, id: string): Promise<void> {
+  add(measured: Measured): void {
     this.#histogram.merge(measured.histogram);
     this.#means.push(measured.histogram.summary().meanNs);
     this.#iops.push(measured.requests / measured.seconds);
-    const stats = (await runtime.queryBlockStats()).find((each) => each.id === id)!;
-    this.#sync += stats.read.sync;
-    this.#async += stats.read.async;
+  }
+
+  /** Adds what the runtime has counted for a device, before it is removed. */
+  async count(runtime: IOThreadRuntime, id: string): Promise<void> {
+    const { read } = (await runtime.queryBlockStats()).find((each) => each.id === id)!;
+    this.#sync += read.sync;
+    this.#async += read.async;
   }
 
   measurement(): Measurement {

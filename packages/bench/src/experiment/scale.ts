@@ -30,10 +30,7 @@ export async function measureScale(
         cell.iops.push(requests / seconds);
       }
     }
-    return cells.map(({ idle, requests, seconds }) => ({
-      idle_devices: idle,
-      iops: Math.round(requests / seconds),
-    }));
+    return cells.map(({ idle, iops }) => ({ idle_devices: idle, iops: Math.round(median(iops)) }));
   } finally {
     for (const { runtime } of cells) await runtime.close();
   }

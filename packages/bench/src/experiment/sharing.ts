@@ -43,8 +43,7 @@ export async function measureSharing(
         await measureBeside(runtime, configuration, neighbour, plan.runtimeS / plan.rounds, vcpu, sums);
       }
     }
-    for (const { neighbour, sums } of rounds)
-      cells.push({ ...configuration, neighbour, ...sums.measurement() });
+    for (const { neighbour, sums } of rounds) cells.push({ ...configuration, neighbour, ...sums.measurement() });
   }
   return cells;
 }
@@ -67,7 +66,8 @@ async function measureBeside(
   const devices = [fast.load(1)];
   if (neighbour !== 'idle') devices.push(other.load(NEIGHBOUR_JOBS[neighbour]));
   const [measured] = await vcpu.run({ devices, runtimeMs: runtimeS * 1000 });
-  await sums.add(measured!, runtime, 'fast');
+  sums.add(measured!);
+  await sums.count(runtime, 'fast');
   await runtime.removeDevice('fast');
   await runtime.removeDevice('neighbour');
 }

@@ -9,6 +9,8 @@ const DISPATCH = { aio: 'async', sio: 'sync', auto: 'auto' } as const;
 
 export interface StartedDevice {
   readonly device: BlockDevice;
+  /** Resets the device and starts it again, as a guest that reboots: its rings begin anew, what was learnt stays. */
+  restart(): Promise<void>;
   /** The load of so many jobs on it. */
   load(jobs: number): DeviceLoad;
 }
@@ -27,10 +29,22 @@ export async function addStartedDevice(
   const memory = createGuestMemory();
   const device = await runtime.addDevice({ ...rest, memory, queueSize: QUEUE_SIZE });
   await forceDispatch(runtime, options.id, DISPATCH[mode]);
-  startDevice(device.virtio, layOut(memory, 1).queues);
-  await device.settled();
+  const start = async (): Promise<void> => {
+    startDevice(device.virtio, layOut(memory, 1).queues);
+    await device.settled();
+  };
+  await start();
   const sizeBytes = readCapacityBytes(device);
-  return { device, load: (jobs) => ({ port: device.port, memory, jobs, sizeBytes }) };
+  return {
+    device,
+    load: (jobs) => ({ port: device.port, memory, jobs, sizeBytes }),
+    restart: async () => {
+      device.virtio.writeStatus(0);
+      await device.settled();
+      new Uint8Array(memory).fill(0);
+      await start();
+    },
+  };
 }
 
 function readCapacityBytes(device: BlockDevice): number {

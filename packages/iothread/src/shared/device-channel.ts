@@ -48,7 +48,7 @@ export class DeviceChannel {
 
   // The driver's side.
 
-  /** Rings the doorbell of queue `index`, a guest's word: one that is not there has none. Two stores while the iothread is awake. */
+  /** Rings the doorbell of queue `index`; one that is not there has none. Two stores while the iothread is awake. */
   kick(index: number): void {
     if (!(index >= 0 && index < this.port.numQueues)) return;
     const at = queueAt(index);

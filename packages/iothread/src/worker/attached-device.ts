@@ -227,11 +227,18 @@ export class AttachedDevice implements RequestOwner {
         this.#inFlight++;
         this.#parser.parse(request, popped === Popped.CHAIN);
         if (request.settled === -1) this.#batch[count++] = request;
-        else this.#settle(request, request.settled);
+        else this.#answer(request, request.settled);
       }
     }
     if (queues.length > 1) this.#firstQueue = (this.#firstQueue + 1) % queues.length;
     return count;
+  }
+
+  /** Answers a request that never reaches the driver. */
+  #answer(request: BlockRequest, status: BlockStatus): void {
+    if (status !== VIRTIO_BLK_S_OK) this.#statistics.countInvalid();
+    this.#settle(request, status);
+    this.#pool.release(request);
   }
 
   /** Splits the batch between the loop itself and the driver's own time. */
@@ -303,11 +310,13 @@ export class AttachedDevice implements RequestOwner {
         request.operation = flushedOperation(request);
       }
       const endNs = nowNs();
-      this.#finish(request, status, endNs);
-      if (endNs - publishedNs > PUBLISH_INTERVAL_NS) {
+      this.#settle(request, status);
+      // Shown first, booked afterwards: the guest goes on meanwhile.
+      if (i === count - 1 || endNs - publishedNs > PUBLISH_INTERVAL_NS) {
         this.#publishAll();
         publishedNs = endNs;
       }
+      this.#book(request, status, endNs);
       startNs = endNs;
     }
   }
@@ -350,8 +359,26 @@ export class AttachedDevice implements RequestOwner {
     this.driverMistakes++;
   }
 
-  /** The driver is through with a request: costs, statistics, status byte, used ring. */
   #finish(request: BlockRequest, status: BlockStatus, endNs: number): void {
+    this.#settle(request, status);
+    this.#trace?.mark(TraceMoment.COMPLETED);
+    this.#book(request, status, endNs);
+  }
+
+  /** A request's outcome: status byte and used ring. */
+  #settle(request: BlockRequest, status: BlockStatus): void {
+    this.#queues[request.queueIndex]!.virtqueue.push(request.head, writeStatus(request, status));
+    this.#unpublished = true;
+    this.#inFlight--;
+    if (this.#inFlight === 0 && this.#onDrained !== undefined) {
+      this.#publishAll();
+      this.#onDrained();
+      this.#onDrained = undefined;
+    }
+  }
+
+  /** What is learnt and counted of a request that the driver has done. The request is free for another one after it. */
+  #book(request: BlockRequest, status: BlockStatus, endNs: number): void {
     const kind = request.operation;
     const { sync } = request;
     if (status !== VIRTIO_BLK_S_OK) {
@@ -363,21 +390,7 @@ export class AttachedDevice implements RequestOwner {
       this.#policy.asyncTook(kind, endNs - request.submittedNs, request.outstanding);
     }
     this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, sync);
-    this.#trace?.mark(TraceMoment.COMPLETED);
-    this.#settle(request, status);
-  }
-
-  #settle(request: BlockRequest, status: BlockStatus): void {
-    if (request.settled > VIRTIO_BLK_S_OK) this.#statistics.countInvalid();
-    this.#queues[request.queueIndex]!.virtqueue.push(request.head, writeStatus(request, status));
-    this.#unpublished = true;
-    this.#inFlight--;
     this.#pool.release(request);
-    if (this.#inFlight === 0 && this.#onDrained !== undefined) {
-      this.#publishAll();
-      this.#onDrained();
-      this.#onDrained = undefined;
-    }
   }
 
   /** Shows the driver's side what has completed. @returns whether anything had */

@@ -4,7 +4,7 @@ import type { WakeSlot } from '../shared/wake-slots.js';
 import type { AttachedDevice, DeviceHost } from './attached-device.js';
 
 /** The loop returns to libuv at least so often: control calls and callbacks wait no longer. */
-const SLICE_NS = 250_000;
+const SLICE_NS = 1_000_000;
 /** ... and so often while a driver waits for callbacks of libuv's. */
 const CALLBACK_SLICE_NS = 20_000;
 /** A device without work for so long is left to its doorbell, even while the loop stays awake for others. */
