@@ -71,7 +71,7 @@ export class WakeSlot {
   sleep(onWake: () => void): boolean {
     Atomics.store(this.#words, this.#at + SLEEPING, 1);
     // A kicker moves the sequence first and looks at SLEEPING then; this does the opposite. One of us sees the other.
-    if (Atomics.load(this.#words, this.#at + SEQUENCE) !== this.#seen) {
+    if (this.kicked) {
       this.awake();
       return false;
     }
@@ -88,6 +88,11 @@ export class WakeSlot {
       onWake();
     });
     return true;
+  }
+
+  /** Whether a kick is on its way that `takeKick` has not returned yet. */
+  get kicked(): boolean {
+    return Atomics.load(this.#words, this.#at + SEQUENCE) !== this.#seen;
   }
 
   /** When the loop was last kicked out of its sleep: earlier than it notices, by what waking up takes. */

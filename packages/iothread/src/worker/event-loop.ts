@@ -221,7 +221,8 @@ export class EventLoop implements DeviceHost {
   }
 
   #lookForLostWakeups(): void {
-    if (!this.#sleeping) return;
+    // A kick that is on its way is late, not lost.
+    if (!this.#sleeping || this.#wakeSlot.kicked) return;
     for (const device of this.#devices) {
       if (!device.hasAvailable()) continue;
       this.#statistics.countLostWakeup();
