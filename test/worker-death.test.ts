@@ -22,6 +22,7 @@ async function addDevice(
   iothread: string,
   how?: 'exit' | 'throw',
   after = DYING_AFTER,
+  signal?: SharedArrayBuffer,
 ): Promise<Guest> {
   const memory = createMemory();
   const device = await runtime.addDevice({
@@ -34,7 +35,7 @@ async function addDevice(
         : {
             driver: 'module',
             url: fixture('dying-disk.mjs'),
-            options: { size: DISK_BYTES, after, how },
+            options: { size: DISK_BYTES, after, how, signal },
           },
   });
   return Guest.start(device, memory);
@@ -49,15 +50,15 @@ function floodReads(guest: Guest, count: number): void {
 /** Reads until the iothread is dead. @returns its error */
 async function kill(runtime: IOThreadRuntime, guest: Guest): Promise<[id: string, error: IOThreadError]> {
   const died = once(runtime, 'iothreadDied') as Promise<[string, IOThreadError]>;
-  let dead = false;
+  const state = { dead: false };
   const load = (async () => {
-    while (!dead) {
+    while (!state.dead) {
       if (guest.queue.inFlight < 8) floodReads(guest, 8);
       await new Promise(setImmediate);
     }
   })();
   const event = await within(died, 'the death of the iothread');
-  dead = true;
+  state.dead = true;
   await load;
   return event;
 }
@@ -112,29 +113,32 @@ describe.each(causes)('$how', ({ how, message }) => {
     expect(other.queue.completions).toBe(load.requests);
   });
 
-  test('calls that are under way reject', async () => {
+  test('calls that are under way reject, and so do later ones', async () => {
     await using runtime = new IOThreadRuntime();
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
-    const mortal = await addDevice(runtime, 'vda', 'io0', how, 1);
+    const signal = new SharedArrayBuffer(8);
+    const words = new Int32Array(signal);
+    const mortal = await addDevice(runtime, 'vda', 'io0', how, 1, signal);
     const neighbour = await addDevice(runtime, 'vdb', 'io0');
     const died = once(runtime, 'iothreadDied');
-    // The request that kills never completes: the drain waits for it when the worker dies.
     floodReads(mortal, 1);
-    const drained = runtime.drainDevice('vda').then(
-      () => 'resolved',
-      (error: unknown) => error,
-    );
-    const added = addDevice(runtime, 'vdc', 'io0').then(
-      () => 'resolved',
-      (error: unknown) => error,
-    );
+    await until('the read that kills', () => words[0] === 1);
+    // It never completes: the drain waits for it when the worker dies.
+    const drained = runtime.drainDevice('vda');
+    const outcome = expect(drained).rejects.toMatchObject({
+      code: 'ERR_IOTHREAD_DIED',
+      message: expect.stringContaining(message) as unknown,
+    });
+    Atomics.store(words, 1, 1);
+    Atomics.notify(words, 1);
     await within(died, 'the death of the iothread');
-    for (const outcome of await within(Promise.all([drained, added]), 'the end of the calls')) {
-      if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'ERR_IOTHREAD_DIED' });
-    }
+    await within(outcome, 'the end of the drain');
     await expect(addDevice(runtime, 'vdd', 'io0')).rejects.toMatchObject({ code: 'ERR_IOTHREAD_DIED' });
-    await expect(runtime.moveDevice('vda', 'io0')).rejects.toMatchObject({ code: 'ERR_IOTHREAD_DIED' });
+    await expect(runtime.moveDevice('vdb', 'io0')).rejects.toMatchObject({ code: 'ERR_IOTHREAD_DIED' });
     expect(needsReset(neighbour.device)).toBe(true);
+    // What failed left nothing behind.
+    await addDevice(runtime, 'vdd', 'io1');
+    expect((await runtime.queryIOThreads()).map(({ devices }) => devices)).toEqual([['vda', 'vdb'], ['vdd']]);
   });
 });
 
@@ -217,7 +221,7 @@ describe('afterwards', () => {
     await guest.queue.readOneByOne(10);
   });
 
-  test('the runtime can be closed with its dead, whatever listeners do', async () => {
+  test('the runtime can be closed with its dead', async () => {
     const runtime = new IOThreadRuntime();
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const mortal = await addDevice(runtime, 'vda', 'io0', 'throw');

@@ -1,7 +1,9 @@
 import { type BlockStatsReport, type IOThreadRuntime, STATISTICS_KINDS } from '@iothreads/iothread';
 
-/** What the runtime has counted for a device. */
+/** What the runtime has counted for a device: of everything that the caller has seen completed. */
 export async function blockStats(runtime: IOThreadRuntime, id: string): Promise<BlockStatsReport> {
+  // A request is counted after its completion is shown, in the same turn: an answer from the iothread is from after it.
+  await runtime.queryIOThreads();
   const report = (await runtime.queryBlockStats()).find((each) => each.id === id);
   if (report === undefined) throw new Error(`no statistics of '${id}'`);
   return report;

@@ -11,6 +11,8 @@ const CALLBACK_SLICE_NS = 20_000;
 const RETIRE_NS = 100_000;
 /** What becomes ready sooner than this is waited for awake: timers are a millisecond coarse, and late. */
 const TIMER_NS = 2_000_000;
+/** Longer than this a timer can not be; it fires too early then, and the loop sleeps again. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Rings are looked at so often even if nobody rings: a lost wake-up costs a moment, not for ever. */
 const RECHECK_MS = 100;
 
@@ -211,7 +213,7 @@ export class EventLoop implements DeviceHost {
     const nextReadyNs = this.#nextReadyNs();
     if (nextReadyNs !== Infinity) {
       // A millisecond early: the rest is waited for awake.
-      const ms = Math.max(1, Math.floor((nextReadyNs - nowNs) / 1e6) - 1);
+      const ms = Math.min(Math.max(1, Math.floor((nextReadyNs - nowNs) / 1e6) - 1), MAX_TIMER_MS);
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
         this.#schedule();
