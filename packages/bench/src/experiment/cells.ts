@@ -21,7 +21,12 @@ export async function measureCells(
   await runtime.configure({ iothreads: plan.modes.map((mode) => ({ id: mode })) });
 
   /** Measures the modes of one cell. */
-  const measure = async (disk: Disk, jobs: number, roundS: number, rounds: number): Promise<ExperimentCell[]> => {
+  const measure = async (
+    disk: Disk,
+    jobs: number,
+    roundS: number,
+    rounds: number,
+  ): Promise<ExperimentCell[]> => {
     const devices: { mode: Mode; vda: StartedDevice; sums: CellRounds }[] = [];
     for (const mode of plan.modes) {
       const options = { id: `vda-${mode}`, iothread: mode, drive: disks.drive(disk), mode };

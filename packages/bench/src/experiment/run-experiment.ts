@@ -11,7 +11,8 @@ import { measureSharing, sharingTicks } from './sharing.js';
 
 /** Cells that are measured for `plan.runtimeS` each. */
 export const countCells = (plan: Plan): number =>
-  plan.disks.length * plan.modes.length * plan.jobs.length + (sharingTicks(plan) + scaleTicks(plan)) / plan.rounds;
+  plan.disks.length * plan.modes.length * plan.jobs.length +
+  (sharingTicks(plan) + scaleTicks(plan)) / plan.rounds;
 
 /** Measures everything that the plan asks for, one thing at a time. */
 export async function runExperiment(plan: Plan, progress: Progress): Promise<ExperimentResult> {

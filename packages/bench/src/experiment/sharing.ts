@@ -43,7 +43,8 @@ export async function measureSharing(
         await measureBeside(runtime, configuration, neighbour, plan.runtimeS / plan.rounds, vcpu, sums);
       }
     }
-    for (const { neighbour, sums } of rounds) cells.push({ ...configuration, neighbour, ...sums.measurement() });
+    for (const { neighbour, sums } of rounds)
+      cells.push({ ...configuration, neighbour, ...sums.measurement() });
   }
   return cells;
 }

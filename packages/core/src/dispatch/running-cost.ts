@@ -1,5 +1,7 @@
 /** New samples weigh an eighth: quick to learn, slow enough that one odd request changes little. */
 const WEIGHT = 1 / 8;
+/** ... unless they are lower by far. */
+const DROP_WEIGHT = 1 / 2;
 /** A sample above this many times the running figure is an outlier ... */
 const OUTLIER = 4;
 /** ... and counts as this many times the figure: more, and one in a hundred would flip decisions for a while. */
@@ -27,7 +29,9 @@ export class RunningCost {
     // Half a microsecond of slack: below that a sample is mostly the clock's own cost.
     if (sampleNs <= OUTLIER * mean + 500) {
       this.#outliers = 0;
-      this.#mean = mean + (sampleNs - mean) * WEIGHT;
+      // Far less than the mean is no accident: the first request of all found cold code, or the disk has become faster.
+      const weight = sampleNs * OUTLIER < mean ? DROP_WEIGHT : WEIGHT;
+      this.#mean = mean + (sampleNs - mean) * weight;
       return true;
     }
     if (++this.#outliers >= JUMP) {

@@ -17,12 +17,13 @@ export class IOThread {
   readonly slot: number;
   readonly polling: PollingSettings;
   readonly statistics = new LoopStatistics();
-  /** Rejects with `ERR_IOTHREAD_DIED` when the worker ends, told to or not: no call is answered after that. */
-  readonly died: Promise<never>;
   readonly #pool: Piscina;
   readonly #control: Remote<IOThreadControl>;
   readonly #ended: Promise<void>;
-  #alive = true;
+  /** How to end the calls that wait for an answer. */
+  readonly #pending = new Set<(error: IOThreadError) => void>();
+  /** Why the worker is gone, once it is. */
+  #gone: IOThreadError | undefined;
   #stopping = false;
 
   constructor(options: {
@@ -53,46 +54,49 @@ export class IOThread {
     };
     const task: Promise<void> = this.#pool.run({ ...start, port: port2 }, { transferList: [port2] });
     this.#control = wrap<IOThreadControl>(asEndpoint(port1));
-    this.died = new Promise<never>((_, reject) => {
-      const dead = (cause: unknown): void => {
-        this.#alive = false;
-        port1.close();
-        if (this.#stopping) {
-          reject(new IOThreadError('ERR_IOTHREAD_DIED', `iothread '${this.id}' has been stopped`));
-          return;
-        }
-        const why = cause instanceof Error ? cause.message : 'its task ended';
-        const error = new IOThreadError('ERR_IOTHREAD_DIED', `iothread '${this.id}' died: ${why}`, { cause });
-        reject(error);
-        void this.#pool.destroy();
-        // Last: a listener that throws harms nobody but itself.
-        options.onDeath(error);
-      };
-      task.then(dead, dead);
-    });
-    // Whoever calls sees the rejection through `call`; nobody has to.
-    this.died.catch(() => undefined);
-    this.#ended = task.then(
-      () => undefined,
-      () => undefined,
-    );
+    const ended = (cause: unknown): void => {
+      port1.close();
+      const stopped = this.#stopping;
+      const why = stopped
+        ? 'has been stopped'
+        : `died: ${cause instanceof Error ? cause.message : 'its task ended'}`;
+      const error = new IOThreadError('ERR_IOTHREAD_DIED', `iothread '${this.id}' ${why}`, { cause });
+      this.#gone = error;
+      for (const reject of this.#pending) reject(error);
+      this.#pending.clear();
+      if (stopped) return;
+      void this.#pool.destroy();
+      // Last: a listener that throws harms nobody but itself.
+      options.onDeath(error);
+    };
+    this.#ended = task.then(ended, ended);
   }
 
   get alive(): boolean {
-    return this.#alive;
+    return this.#gone === undefined;
   }
 
   /**
    * Calls the iothread's control plane.
    * @throws IOThreadError `ERR_IOTHREAD_DIED` when the worker dies before it answers, and whatever the call throws
    */
-  call<Result>(what: (control: Remote<IOThreadControl>) => Promise<Result>): Promise<Result> {
-    // Comlink waits for ever for a worker that is gone, hence the race.
-    return Promise.race([this.#alive ? what(this.#control) : this.died, this.died]);
+  async call<Result>(what: (control: Remote<IOThreadControl>) => Promise<Result>): Promise<Result> {
+    if (this.#gone !== undefined) throw this.#gone;
+    // Comlink waits for ever for a worker that is gone.
+    let reject: (error: IOThreadError) => void;
+    const gone = new Promise<never>((_, rejectCall) => {
+      reject = rejectCall;
+      this.#pending.add(rejectCall);
+    });
+    try {
+      return await Promise.race([what(this.#control), gone]);
+    } finally {
+      this.#pending.delete(reject!);
+    }
   }
 
   async stop(): Promise<void> {
-    if (this.#alive) {
+    if (this.#gone === undefined) {
       this.#stopping = true;
       // The answer may be lost with the port that the worker closes: the end of its task is what counts.
       this.#control.stop().catch(() => undefined);

@@ -269,7 +269,10 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     return { id, alive: iothread.alive, ...polling, ...info, loop: statistics.read() };
   }
 
-  /** Reads the counters that the iothreads write; asks none of them. */
+  /**
+   * Reads the counters that the iothreads write; asks none of them. A request is counted just after its guest can see
+   * that it has completed.
+   */
   queryBlockStats(): Promise<BlockStatsReport[]> {
     this.#open();
     return Promise.resolve(

@@ -68,18 +68,26 @@ export class DeviceChannel {
    */
   waitForInterrupt(source: number, seen: number, timeoutMs: number): boolean {
     const at = interruptAt(source);
+    const deadlineMs = performance.now() + timeoutMs;
     Atomics.add(this.#words, at + WAITERS, 1);
-    const outcome = Atomics.wait(this.#words, at, seen, timeoutMs);
+    // A notification that belongs to the interrupt before this one may come now: the count is what tells.
+    while (Atomics.load(this.#words, at) === seen) {
+      const leftMs = deadlineMs - performance.now();
+      if (leftMs <= 0) break;
+      Atomics.wait(this.#words, at, seen, leftMs);
+    }
     Atomics.sub(this.#words, at + WAITERS, 1);
-    return outcome !== 'timed-out';
+    return Atomics.load(this.#words, at) !== seen;
   }
 
   /** The same without blocking: resolves at once when there have been more already. */
   async interruptAfter(source: number, seen: number): Promise<void> {
     const at = interruptAt(source);
     Atomics.add(this.#words, at + WAITERS, 1);
-    const wait = Atomics.waitAsync(this.#words, at, seen);
-    if (wait.async) await wait.value;
+    while (Atomics.load(this.#words, at) === seen) {
+      const wait = Atomics.waitAsync(this.#words, at, seen);
+      if (wait.async) await wait.value;
+    }
     Atomics.sub(this.#words, at + WAITERS, 1);
   }
 
