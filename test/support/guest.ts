@@ -10,7 +10,7 @@ import { type BlockDevice, CONFIG_INTERRUPT, DeviceChannel, type DevicePort } fr
 import { within } from './within.js';
 
 const MEMORY_BYTES = 4 << 20;
-export const QUEUE_SIZE = 256;
+const QUEUE_SIZE = 256;
 const BLOCK_BYTES = 4096;
 
 export const createMemory = (): SharedArrayBuffer => new SharedArrayBuffer(MEMORY_BYTES);

@@ -26,7 +26,7 @@ export const REGION_BORDER = 0x40_0000;
 const MEMORY_END = 0x80_0000;
 
 /** Guest memory of two shared regions, and plain access to it. */
-export class TestMemory {
+class TestMemory {
   readonly guest: GuestMemory;
 
   constructor() {
@@ -58,7 +58,7 @@ export class TestMemory {
 export type Segment = readonly [address: number, byteLength: number];
 
 /** A device of which only the completion side is there. */
-export class TestOwner implements RequestOwner {
+class TestOwner implements RequestOwner {
   readonly done: { readonly request: BlockRequest; readonly status: BlockStatus }[] = [];
   readonly twice: BlockRequest[] = [];
   readonly #memory: TestMemory;

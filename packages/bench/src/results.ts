@@ -24,7 +24,7 @@ export type Mode = 'aio' | 'sio' | 'auto';
 export type Histogram = readonly (readonly [upperUs: number, count: number])[];
 
 /** Latency as the guest sees it, from doorbell to interrupt, in µs. */
-export interface LatencySummary {
+interface LatencySummary {
   readonly mean: number;
   readonly p50: number;
   readonly p90: number;
@@ -82,8 +82,8 @@ export interface Machine {
   /** When the run began, ISO 8601. */
   readonly date: string;
   /**
-   * Share of its time that a spinning thread lost to others before the run, percent: what the host or other programs took
-   * away. Outliers of milliseconds are its doing.
+   * Share of its time that the vCPU lost to the host or other programs during the run, percent. Outliers of milliseconds
+   * are its doing.
    */
   readonly lost_pct: number;
   /** Run time, seconds. */

@@ -29,7 +29,7 @@ describe('the experiment, from the command line', () => {
     expect(stderr).toBe('');
     expect(status).toBe(0);
     expect(stdout).toContain('out/report.html');
-    expect(stdout).not.toMatch(/\u001b/);
+    expect(stdout).not.toContain('\u001b');
     expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 
     const result = JSON.parse(readFileSync(join(directory, 'run.json'), 'utf8')) as ExperimentResult;

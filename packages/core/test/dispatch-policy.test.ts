@@ -9,8 +9,8 @@ const WRITE = BlockOperation.WRITE;
 function learnt(syncUs: number, asyncUs: number, kind: BlockOperation = READ): DispatchPolicy {
   const policy = new DispatchPolicy();
   for (let i = 0; i < 10; i++) {
-    policy.syncTook(kind, syncUs * 1000);
-    policy.asyncTook(kind, asyncUs * 1000, 1);
+    policy.syncTook(kind, syncUs * 1000, 0);
+    policy.asyncTook(kind, asyncUs * 1000, 0, 1);
   }
   return policy;
 }
@@ -28,11 +28,11 @@ describe('the prior: one outstanding goes sync, more go async', () => {
 
   test('while only one of the two costs is known', () => {
     const policy = new DispatchPolicy();
-    policy.syncTook(READ, 1);
+    policy.syncTook(READ, 1, 0);
     expect(decisions(policy, 4)).toEqual(PRIOR);
-    policy.syncTook(WRITE, 1e9);
+    policy.syncTook(WRITE, 1e9, 0);
     expect(decisions(policy, 4, WRITE)).toEqual(PRIOR);
-    policy.asyncTook(BlockOperation.FLUSH, 1e9, 1);
+    policy.asyncTook(BlockOperation.FLUSH, 1e9, 0, 1);
     expect(decisions(policy, 4, BlockOperation.FLUSH)).toEqual(PRIOR);
   });
 
@@ -75,7 +75,7 @@ describe('asynchronous costs grow with the number outstanding', () => {
   test('a lone request’s says nothing against sync in company that queues up for a few threads', () => {
     const policy = learnt(2.3, 30);
     expect(policy.decide(READ, 16, true, 0)).toBe(false);
-    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 300_000, 16);
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 300_000, i * 1e6, 16);
     expect(policy.decide(READ, 16, true, 0)).toBe(true);
     // Alone it is still what it was.
     expect(policy.decide(READ, 12, true, 0)).toBe(true);
@@ -86,8 +86,8 @@ describe('asynchronous costs grow with the number outstanding', () => {
   test('company’s says nothing of a lone request, which is left to the prior', () => {
     const policy = new DispatchPolicy();
     for (let i = 0; i < 10; i++) {
-      policy.syncTook(READ, 90_000);
-      policy.asyncTook(READ, 60_000, 4);
+      policy.syncTook(READ, 90_000, 0);
+      policy.asyncTook(READ, 60_000, 0, 4);
     }
     expect(decisions(policy, 4)).toEqual([true, false, false, false]);
   });
@@ -147,8 +147,8 @@ describe('trials', () => {
         since = 0;
       }
       now += ns;
-      if (sync) policy.syncTook(READ, ns);
-      else policy.asyncTook(READ, ns, outstanding);
+      if (sync) policy.syncTook(READ, ns, now);
+      else policy.asyncTook(READ, ns, now, outstanding);
     }
     return { trials, apart, share: trialNs / (now - from) };
   }
@@ -177,9 +177,9 @@ describe('trials', () => {
     expect(share).toBeLessThan(1 / 128);
   });
 
-  test('the unknown cost is learnt by one', () => {
+  test('the unknown cost is learnt by a few', () => {
     const policy = new DispatchPolicy();
-    expect(run(policy, 90, 60, TRIAL_INTERVAL).trials).toBe(1);
+    expect(run(policy, 90, 60, 4 * TRIAL_INTERVAL).trials).toBe(4);
     expect(policy.decide(READ, 1, true, 2e9)).toBe(false);
     expect(policy.trial).toBe(false);
   });
@@ -188,49 +188,66 @@ describe('trials', () => {
 describe('what upsets the figures', () => {
   test('an outlier counts as twice the mean', () => {
     const cost = new RunningCost();
-    for (let i = 0; i < 10; i++) cost.add(10_000);
-    expect(cost.add(1e9)).toBe(true);
+    for (let i = 0; i < 10; i++) cost.add(10_000, 0);
+    expect(cost.add(1e9, 0)).toBe(true);
     expect(cost.ns).toBe(11_250);
-    for (let i = 0; i < 30; i++) cost.add(10_000);
+    for (let i = 0; i < 30; i++) cost.add(10_000, 0);
     expect(cost.ns).toBeCloseTo(10_000, -3);
+  });
+
+  test('a first sample that found cold code is soon forgotten', () => {
+    const policy = new DispatchPolicy();
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 20_000, 0, 1);
+    policy.syncTook(READ, 1_000_000, 0);
+    for (let i = 0; i < 10; i++) policy.syncTook(READ, 1000, 0);
+    expect(policy.decide(READ, 4, true, 0)).toBe(true);
+  });
+
+  test('a stall that hits everything in flight is one outlier, no jump, and teaches nothing', () => {
+    const policy = learnt(30, 33);
+    for (let i = 0; i < 20; i++) policy.asyncTook(READ, 45_000, 0, 16);
+    expect(policy.decide(READ, 16, true, 0)).toBe(false);
+    for (let i = 0; i < 16; i++) policy.asyncTook(READ, 3_000_000, 1e9 + i * 1000, 16);
+    expect(policy.decide(READ, 16, true, 1e9)).toBe(false);
+    expect(policy.decide(READ, 1, true, 1e9)).toBe(true);
   });
 
   test('outliers among good samples never make a jump', () => {
     const policy = learnt(0.8, 22);
     for (let i = 0; i < 100; i++) {
-      policy.syncTook(READ, i % 8 === 0 ? 5_000_000 : 800);
+      policy.syncTook(READ, i % 8 === 0 ? 5_000_000 : 800, i * 1e7);
       expect(policy.decide(READ, 4, true, 0)).toBe(true);
     }
   });
 
   test('the mean follows a change that is no outlier', () => {
     const cost = new RunningCost();
-    cost.add(10_000);
-    for (let i = 0; i < 40; i++) expect(cost.add(30_000)).toBe(true);
+    cost.add(10_000, 0);
+    for (let i = 0; i < 40; i++) expect(cost.add(30_000, 0)).toBe(true);
     expect(cost.ns).toBeCloseTo(30_000, -3);
-    for (let i = 0; i < 60; i++) expect(cost.add(1000)).toBe(true);
+    for (let i = 0; i < 60; i++) expect(cost.add(1000, 0)).toBe(true);
     expect(cost.ns).toBeCloseTo(1000, -2);
   });
 
   test('a sync cost that jumps falls back to the prior', () => {
     const policy = learnt(1, 22);
     expect(decisions(policy, 4)).toEqual([true, true, true, true]);
-    for (let i = 0; i < 10; i++) policy.syncTook(READ, 5_000_000);
+    for (let i = 0; i < 10; i++) policy.syncTook(READ, 5_000_000, i * 1e7);
     expect(decisions(policy, 4)).toEqual(PRIOR);
   });
 
   test('an async cost that jumps falls back to the prior', () => {
     const policy = learnt(90, 60);
     expect(decisions(policy, 4)).toEqual([false, false, false, false]);
-    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 50_000_000, 1);
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 50_000_000, i * 1e8, 1);
     expect(decisions(policy, 4)).toEqual(PRIOR);
   });
 
   test('a failure falls back to the prior, for its kind alone', () => {
     const policy = learnt(1, 100);
     for (let i = 0; i < 10; i++) {
-      policy.syncTook(WRITE, 90_000);
-      policy.asyncTook(WRITE, 60_000, 1);
+      policy.syncTook(WRITE, 90_000, 0);
+      policy.asyncTook(WRITE, 60_000, 0, 1);
     }
     policy.failed(READ);
     expect(decisions(policy, 4)).toEqual(PRIOR);
@@ -263,8 +280,8 @@ describe('convergence on noisy disks', () => {
       const factor = (0.7 + 0.6 * noise()) * (noise() < 0.01 ? 20 : 1);
       const ns = (sync ? disk.syncUs : disk.asyncUs) * factor * 1000;
       now += sync ? ns * outstanding : ns;
-      if (sync) policy.syncTook(READ, ns);
-      else policy.asyncTook(READ, ns, outstanding);
+      if (sync) policy.syncTook(READ, ns, now);
+      else policy.asyncTook(READ, ns, now, outstanding);
       if (i >= (batches * 3) / 4 && sync) syncs++;
     }
     return syncs / (batches / 4);

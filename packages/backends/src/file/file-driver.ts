@@ -22,6 +22,15 @@ export interface FileDriverState {
   readonly filename: string;
 }
 
+/** `fs.readSync` and `fs.writeSync`, as far as both are the same. */
+type SingleTransfer = (
+  fd: number,
+  bytes: Uint8Array,
+  offset: number,
+  byteLength: number,
+  position: number,
+) => number;
+
 /**
  * A raw image: byte n of the disk is byte n of the file. The synchronous way is pread(2) and pwrite(2) on the iothread,
  * the asynchronous way the same calls on libuv's thread pool; both straight between the file and the guest's memory.
@@ -53,10 +62,10 @@ export class FileDriver implements BlockDriver {
     try {
       switch (request.operation) {
         case BlockOperation.READ:
-          this.#readSync(request);
+          this.#transferSync(request, readvSync, readSync);
           break;
         case BlockOperation.WRITE:
-          this.#writeSync(request);
+          this.#transferSync(request, writevSync, writeSync);
           break;
         case BlockOperation.WRITE_ZEROES:
           this.#writeZeroesSync(request);
@@ -100,30 +109,16 @@ export class FileDriver implements BlockDriver {
     return undefined;
   }
 
-  #readSync(request: BlockRequest): void {
+  /** Moves all of a request's data by calls that may each move only a part of it. */
+  #transferSync(request: BlockRequest, vector: typeof readvSync, single: SingleTransfer): void {
     const cursor = this.#cursor;
     let position = request.position;
     cursor.start(request.data);
     while (cursor.left > 0) {
       const moved =
         cursor.entriesLeft > 1
-          ? readvSync(this.#fd, cursor.views(MAX_VECTORS), position)
-          : readSync(this.#fd, cursor.bytes, cursor.offset, Math.min(cursor.run, MAX_CALL_BYTES), position);
-      if (moved === 0) throw noProgressError(this.#filename, request.operation, position);
-      position += moved;
-      cursor.advance(moved);
-    }
-  }
-
-  #writeSync(request: BlockRequest): void {
-    const cursor = this.#cursor;
-    let position = request.position;
-    cursor.start(request.data);
-    while (cursor.left > 0) {
-      const moved =
-        cursor.entriesLeft > 1
-          ? writevSync(this.#fd, cursor.views(MAX_VECTORS), position)
-          : writeSync(this.#fd, cursor.bytes, cursor.offset, Math.min(cursor.run, MAX_CALL_BYTES), position);
+          ? vector(this.#fd, cursor.views(MAX_VECTORS), position)
+          : single(this.#fd, cursor.bytes, cursor.offset, Math.min(cursor.run, MAX_CALL_BYTES), position);
       if (moved === 0) throw noProgressError(this.#filename, request.operation, position);
       position += moved;
       cursor.advance(moved);

@@ -5,24 +5,21 @@ import { BREAKDOWN_TICKS, measureBreakdown } from './breakdown.js';
 import { cellTicks, measureCells } from './cells.js';
 import { Disks } from './disks.js';
 import type { Plan, Progress } from './plan.js';
-import { measureLostTime } from './lost-time.js';
-import { measureScale, scaleTicks } from './scale.js';
-import { measureSharing, sharingTicks } from './sharing.js';
+import { measureScale, SCALE_CELLS } from './scale.js';
+import { measureSharing, SHARING_CELLS } from './sharing.js';
 
-/** Cells that are measured for `plan.runtimeS` each. */
-export const countCells = (plan: Plan): number =>
-  plan.disks.length * plan.modes.length * plan.jobs.length +
-  (sharingTicks(plan) + scaleTicks(plan)) / plan.rounds;
+/** Cells that are measured for `runtimeS` each. */
+export const countCells = ({ disks, modes, jobs }: Pick<Plan, 'disks' | 'modes' | 'jobs'>): number =>
+  disks.length * modes.length * jobs.length + SHARING_CELLS + SCALE_CELLS;
 
 /** Measures everything that the plan asks for, one thing at a time. */
 export async function runExperiment(plan: Plan, progress: Progress): Promise<ExperimentResult> {
-  const total = cellTicks(plan) + sharingTicks(plan) + scaleTicks(plan) + BREAKDOWN_TICKS;
+  const total = cellTicks(plan) + (SHARING_CELLS + SCALE_CELLS) * plan.rounds + BREAKDOWN_TICKS;
   let done = 0;
   const tick = (what: string): void => {
     progress(done++, total, what);
   };
   const date = new Date();
-  const lostPct = measureLostTime();
   const vcpu = new Vcpu();
   try {
     await using disks = await Disks.create(plan.directory);
@@ -30,7 +27,7 @@ export async function runExperiment(plan: Plan, progress: Progress): Promise<Exp
     const sharing = await measureSharing(plan, vcpu, tick);
     const scale = await measureScale(plan, vcpu, tick);
     const breakdown = await measureBreakdown(vcpu, tick);
-    const machine = describeMachine(date, lostPct);
+    const machine = describeMachine(date, vcpu.lostPct);
     return { experiment, sharing, scale, breakdown, machine };
   } finally {
     await vcpu.close();

@@ -10,7 +10,7 @@ const IDLE_DEVICES = [0, 100] as const;
 const DRIVE = { driver: 'null', latencyNs: 0 } as const;
 const JOBS = 32;
 
-export const scaleTicks = (plan: Plan): number => IDLE_DEVICES.length * plan.rounds;
+export const SCALE_CELLS = IDLE_DEVICES.length;
 
 /** Throughput of a busy device, alone on its iothread and beside idle ones that have been started. */
 export async function measureScale(

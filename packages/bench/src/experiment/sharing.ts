@@ -21,7 +21,7 @@ const CONFIGURATIONS = [
 ] as const;
 const NEIGHBOURS = ['idle', 'slow', 'flood'] as const;
 
-export const sharingTicks = (plan: Plan): number => CONFIGURATIONS.length * NEIGHBOURS.length * plan.rounds;
+export const SHARING_CELLS = CONFIGURATIONS.length * NEIGHBOURS.length;
 
 /** A fast device's latency beside a neighbour: on the same iothread with sync forced and with auto, and on its own. */
 export async function measureSharing(

@@ -15,10 +15,18 @@ export interface LoadTask {
   readonly runtimeMs: number;
 }
 
-/** What came of it for one device. */
-export interface DeviceResult {
-  readonly requests: number;
+/** What came of it. */
+export interface LoadResult {
+  /** In the task's order. */
+  readonly devices: readonly DeviceResult[];
   readonly seconds: number;
+  /** Of these, how long the vCPU did not run: the host or other programs had its processor. */
+  readonly lostSeconds: number;
+}
+
+/** What came of it for one device. */
+interface DeviceResult {
+  readonly requests: number;
   /** Memory of a `LatencyHistogram`: from making a request available to seeing it completed. */
   readonly histogram: ArrayBuffer;
 }
@@ -40,4 +48,4 @@ export interface TraceResult {
 }
 
 export const TRACE_STEPS = ['doorbell', 'wake-up', 'pop', 'submit', 'complete', 'interrupt'] as const;
-export type TraceStep = (typeof TRACE_STEPS)[number];
+type TraceStep = (typeof TRACE_STEPS)[number];

@@ -1,6 +1,6 @@
 import { LatencyHistogram } from '@iothreads/core';
 import { Piscina } from 'piscina';
-import type { LoadTask, TraceResult, TraceTask, DeviceResult } from './load.js';
+import type { LoadTask, TraceResult, TraceTask, LoadResult } from './load.js';
 
 /** What a vCPU measured on one device. */
 export interface Measured {
@@ -14,6 +14,8 @@ export interface Measured {
  * machine of two cores can run beside an iothread without the two taking each other's time; all jobs run on it.
  */
 export class Vcpu {
+  #seconds = 0;
+  #lostSeconds = 0;
   readonly #pool = new Piscina({
     filename: new URL('./vcpu-worker.js', import.meta.url).href,
     minThreads: 1,
@@ -24,12 +26,19 @@ export class Vcpu {
 
   /** @returns a measurement for each device of the task, in order */
   async run(task: LoadTask): Promise<Measured[]> {
-    const results: DeviceResult[] = await this.#pool.run(task, { name: 'run' });
-    return results.map(({ requests, seconds, histogram }) => ({
+    const { devices, seconds, lostSeconds }: LoadResult = await this.#pool.run(task, { name: 'run' });
+    this.#seconds += seconds;
+    this.#lostSeconds += lostSeconds;
+    return devices.map(({ requests, histogram }) => ({
       requests,
       seconds,
       histogram: new LatencyHistogram(histogram),
     }));
+  }
+
+  /** The share of its time so far that the host or other programs took away, percent, to a tenth. */
+  get lostPct(): number {
+    return Math.round((1000 * this.#lostSeconds) / this.#seconds) / 10;
   }
 
   async trace(task: TraceTask): Promise<TraceResult> {

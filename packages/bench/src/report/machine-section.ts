@@ -9,7 +9,7 @@ export function machineSection({ machine }: ExperimentResult): Markup {
     ['Kernel', machine.kernel],
     ['Platform', machine.platform],
     ['Date', machine.date],
-    ['Taken away', `${machine.lost_pct} % of a spinning thread’s time, by the host or other programs`],
+    ['Taken away', `${machine.lost_pct} % of the vCPU’s time, by the host or other programs`],
     ['Run time', `${machine.runtime_s} s`],
   ];
   return markup`<section id="machine">

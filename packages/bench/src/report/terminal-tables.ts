@@ -95,6 +95,6 @@ function machineLines(
     `Node.js ${node}, V8 ${v8}`,
     `${kernel}, ${platform}`,
     `${date}, run time ${runtime_s} s`,
-    `${lost_pct} % of a spinning thread’s time was taken away by the host or other programs`,
+    `the host or other programs took ${lost_pct} % of the vCPU’s time`,
   ].map((line) => plainLine(line, width));
 }

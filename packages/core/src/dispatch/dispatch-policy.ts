@@ -28,12 +28,12 @@ class KindCosts {
     return this.#async[level]!.ns;
   }
 
-  syncTook(ns: number): void {
-    if (!this.sync.add(ns)) this.forget();
+  syncTook(ns: number, nowNs: number): void {
+    if (!this.sync.add(ns, nowNs)) this.forget();
   }
 
-  asyncTook(ns: number, outstanding: number): void {
-    if (!this.#async[levelOf(outstanding)]!.add(ns)) this.forget();
+  asyncTook(ns: number, nowNs: number, outstanding: number): void {
+    if (!this.#async[levelOf(outstanding)]!.add(ns, nowNs)) this.forget();
   }
 
   forget(): void {
@@ -78,7 +78,7 @@ export class DispatchPolicy {
     const sync = preferSync(outstanding, syncNs, asyncNs);
     costs.sinceTrial += count;
     if (costs.sinceTrial < TRIAL_INTERVAL * (sync ? count : 1)) return sync;
-    // What a trial takes, as far as is known; a figure that is missing is learnt once, now.
+    // What a trial takes, as far as is known; a figure that is missing is learnt now.
     const price = sync ? asyncNs : syncNs;
     if (price > (nowNs - costs.lastTrialNs) * TRIAL_SHARE) return sync;
     costs.sinceTrial = 0;
@@ -87,14 +87,14 @@ export class DispatchPolicy {
     return !sync;
   }
 
-  /** A synchronous request kept the loop for `ns`. */
-  syncTook(kind: number, ns: number): void {
-    this.#kinds[kind]!.syncTook(ns);
+  /** A synchronous request kept the loop for `ns`, until `nowNs`. */
+  syncTook(kind: number, ns: number, nowNs: number): void {
+    this.#kinds[kind]!.syncTook(ns, nowNs);
   }
 
-  /** An asynchronous request took `ns` from submission to completion, with so many outstanding when it was submitted. */
-  asyncTook(kind: number, ns: number, outstanding: number): void {
-    this.#kinds[kind]!.asyncTook(ns, outstanding);
+  /** An asynchronous request took `ns` from submission, with so many outstanding, to completion at `nowNs`. */
+  asyncTook(kind: number, ns: number, nowNs: number, outstanding: number): void {
+    this.#kinds[kind]!.asyncTook(ns, nowNs, outstanding);
   }
 
   /** A request failed: what a failing disk costs says nothing of a working one. Back to the prior. */

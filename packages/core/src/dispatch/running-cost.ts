@@ -1,39 +1,51 @@
 /** New samples weigh an eighth: quick to learn, slow enough that one odd request changes little. */
 const WEIGHT = 1 / 8;
-/** ... unless they are lower by far. */
+/** ... unless they are lower by far: the first of all found cold code, or the disk has become faster. */
 const DROP_WEIGHT = 1 / 2;
+/** So many samples, and the figure is worth something. */
+const SAMPLES = 4;
 /** A sample above this many times the running figure is an outlier ... */
 const OUTLIER = 4;
 /** ... and counts as this many times the figure: more, and one in a hundred would flip decisions for a while. */
 const DAMPED = 2;
-/** So many outliers in a row are no accident: the cost has jumped and what was learnt is worth nothing. */
+/** Outliers closer together than this have one cause: a stall hits everything in flight. */
+const TOGETHER_NS = 1_000_000;
+/** So many outliers in a row, apart from each other, are no accident: what was learnt is worth nothing. */
 const JUMP = 8;
 
 /** A running mean of a cost in nanoseconds that shrugs off outliers and notices a jump. */
 export class RunningCost {
   #mean = NaN;
+  #samples = 0;
   #outliers = 0;
+  #lastOutlierNs = -Infinity;
 
-  /** The running mean in nanoseconds; NaN until there is a sample. */
+  /** The running mean in nanoseconds; NaN until there are enough samples. */
   get ns(): number {
-    return this.#mean;
+    return this.#samples < SAMPLES ? NaN : this.#mean;
   }
 
-  /** @returns false when the cost has jumped: the figure has been forgotten */
-  add(sampleNs: number): boolean {
+  /**
+   * @param nowNs when the sample was taken
+   * @returns false when the cost has jumped: the figure has been forgotten
+   */
+  add(sampleNs: number, nowNs: number): boolean {
     const mean = this.#mean;
-    if (Number.isNaN(mean)) {
+    if (this.#samples === 0) {
       this.#mean = sampleNs;
+      this.#samples = 1;
       return true;
     }
     // Half a microsecond of slack: below that a sample is mostly the clock's own cost.
     if (sampleNs <= OUTLIER * mean + 500) {
       this.#outliers = 0;
-      // Far less than the mean is no accident: the first request of all found cold code, or the disk has become faster.
+      if (this.#samples < SAMPLES) this.#samples++;
       const weight = sampleNs * OUTLIER < mean ? DROP_WEIGHT : WEIGHT;
       this.#mean = mean + (sampleNs - mean) * weight;
       return true;
     }
+    if (nowNs - this.#lastOutlierNs < TOGETHER_NS) return true;
+    this.#lastOutlierNs = nowNs;
     if (++this.#outliers >= JUMP) {
       this.forget();
       return false;
@@ -44,6 +56,7 @@ export class RunningCost {
 
   forget(): void {
     this.#mean = NaN;
+    this.#samples = 0;
     this.#outliers = 0;
   }
 }

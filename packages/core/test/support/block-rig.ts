@@ -23,8 +23,8 @@ export const REGION_BYTES = 0x1_0000;
 export const FIRST_REGION = 0x1_0000;
 export const SECOND_REGION = FIRST_REGION + REGION_BYTES;
 export const HOLE = SECOND_REGION + REGION_BYTES;
-export const THIRD_REGION = HOLE + REGION_BYTES;
-export const FAR_REGION = 0x1_0000_0000;
+const THIRD_REGION = HOLE + REGION_BYTES;
+const FAR_REGION = 0x1_0000_0000;
 
 export const CAPACITY_SECTORS = 64;
 

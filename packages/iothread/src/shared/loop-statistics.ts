@@ -1,7 +1,7 @@
 import { SharedCounters } from '@iothreads/core';
 
 /** What an event loop counts. */
-export const LOOP_COUNTERS = [
+const LOOP_COUNTERS = [
   /** Passes over the devices that may have work. */
   'passes',
   /** Times that it went back to libuv to look and came back at once. */
@@ -13,7 +13,7 @@ export const LOOP_COUNTERS = [
   /** Work found by the slow re-check: a wake-up that was lost. */
   'lostWakeups',
 ] as const;
-export type LoopCounter = (typeof LOOP_COUNTERS)[number];
+type LoopCounter = (typeof LOOP_COUNTERS)[number];
 export type LoopStatisticsValues = Readonly<Record<LoopCounter, number>>;
 
 /** Counters of an event loop in shared memory: the loop alone writes, any thread reads. */

@@ -385,9 +385,9 @@ export class AttachedDevice implements RequestOwner {
       this.#statistics.countError(kind);
       this.#policy.failed(kind);
     } else if (sync) {
-      this.#policy.syncTook(kind, endNs - request.submittedNs);
+      this.#policy.syncTook(kind, endNs - request.submittedNs, endNs);
     } else {
-      this.#policy.asyncTook(kind, endNs - request.submittedNs, request.outstanding);
+      this.#policy.asyncTook(kind, endNs - request.submittedNs, endNs, request.outstanding);
     }
     this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, sync);
     this.#pool.release(request);

@@ -41,7 +41,7 @@ export interface AttachRequest {
 }
 
 /** A queue to serve, and where to go on in it. */
-export interface QueueStart {
+interface QueueStart {
   readonly index: number;
   readonly addresses: VirtqueueAddresses;
   readonly state: VirtqueueState | undefined;
