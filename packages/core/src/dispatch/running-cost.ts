@@ -6,8 +6,8 @@ const DROP_WEIGHT = 1 / 2;
 const SAMPLES = 4;
 /** A sample above this many times the running figure is an outlier ... */
 const OUTLIER = 4;
-/** ... and counts as this many times the figure: more, and one in a hundred would flip decisions for a while. */
-const DAMPED = 2;
+/** ... and counts as this many times the figure: more, and one in a hundred would flip what is nearly a tie. */
+const DAMPED = 1.25;
 /** Outliers closer together than this have one cause: a stall hits everything in flight. */
 const TOGETHER_NS = 1_000_000;
 /** So many outliers in a row, apart from each other, are no accident: what was learnt is worth nothing. */
