@@ -1,7 +1,12 @@
 // Disks of users' own that hang, throw or lie: the guest hears of it, the operator hears of it, nobody else suffers.
 import type { DriveOptions } from '@iothreads/backends';
 import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '@iothreads/core';
-import { type DeviceOptions, type IOThreadError, IOThreadRuntime } from '@iothreads/iothread';
+import {
+  type DeviceOptions,
+  type DriverErrorReport,
+  type IOThreadError,
+  IOThreadRuntime,
+} from '@iothreads/iothread';
 import { describe, expect, test } from 'vitest';
 import { fixture } from './support/fixture.js';
 import { Gate } from './support/gate.js';
@@ -165,6 +170,35 @@ describe('a disk that throws', () => {
     expect(statuses).toEqual(Array.from({ length: 16 }, (_, sector) => sector % 2));
     expect((await queue.read(4))[511]).toBe(9);
     expect((await totals(runtime, 'vda')).errors).toBe(12 + 8);
+  });
+
+  test('why it failed is told to the owner of the runtime, without a flood when everything fails', async () => {
+    await using runtime = new IOThreadRuntime();
+    const told: [string, DriverErrorReport][] = [];
+    runtime.on('driverError', (iothread, report) => told.push([iothread, report]));
+    await runtime.addIOThread({ id: 'io0' });
+    const guest = await addGuest(runtime, 'vda', {
+      driver: 'module',
+      url: fixture('throwing-disk.mjs'),
+      options: { size: 1 << 20 },
+    });
+    const FAILING = 400;
+    for (let i = 0; i < FAILING; i++) {
+      expect((await guest.queue.request(VIRTIO_BLK_T_OUT, 1, new Uint8Array(512))).status).toBe(
+        VIRTIO_BLK_S_IOERR,
+      );
+    }
+    await within(
+      (async () => {
+        while (told.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      })(),
+      'the first report',
+    );
+    expect(told[0]).toEqual([
+      'io0',
+      { driver: 'module', operation: 'WRITE', message: 'no writing here', suppressed: 0 },
+    ]);
+    expect(told.length).toBeLessThan(FAILING);
   });
 });
 

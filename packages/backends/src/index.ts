@@ -17,6 +17,7 @@ export {
 } from './block-driver-types.js';
 export {
   DRIVER_ERROR_CHANNEL,
+  reportDriverError,
   type BlockOperationName,
   type DriverErrorMessage,
 } from './driver-error-channel.js';

@@ -15,4 +15,5 @@ export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from './shared/device-channel.js';
 export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';
 export type { LoopStatisticsValues } from './shared/loop-statistics.js';
+export type { DriverErrorReport } from './worker/driver-error-reports.js';
 export { nowNs } from './clock.js';

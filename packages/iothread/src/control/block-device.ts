@@ -1,22 +1,17 @@
 import type { PreparedDrive } from '@iothreads/backends';
-import {
-  type Activation,
-  SECTOR_SIZE,
-  GuestMemory,
-  VirtioBlkDevice,
-  type VirtqueueState,
-} from '@iothreads/core';
+import { type Activation, SECTOR_SIZE, GuestMemory, VirtioBlkDevice } from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
-import { BlockStatistics } from '../shared/block-statistics.js';
+import type { BlockStatistics } from '../shared/block-statistics.js';
 import {
   CONFIG_INTERRUPT,
   createDevicePort,
   DeviceChannel,
   type DevicePort,
 } from '../shared/device-channel.js';
-import type { DispatchMode } from '../worker/attached-device.js';
+import type { DispatchMode } from '../worker/dispatcher.js';
 import type { WhenLate } from '../worker/iothread-control.js';
 import type { CheckedDevice } from './configuration.js';
+import { DevicePlacement, type Placement, StopFailure } from './device-placement.js';
 import type { IOThread } from './iothread.js';
 import { allQueues } from './vq-mapping.js';
 
@@ -42,18 +37,14 @@ export class BlockDevice {
   readonly port: DevicePort;
   readonly channel: DeviceChannel;
   readonly #checked: CheckedDevice;
-  readonly #drive: PreparedDrive;
   readonly #owner: DeviceOwner;
-  /** Queues by the iothread that serves them. */
-  #mapping: ReadonlyMap<IOThread, readonly number[]>;
+  readonly #lines: DevicePlacement;
+  /** Where it is. */
+  #mapping: Placement;
   /** Where it is being moved to. */
-  #target: ReadonlyMap<IOThread, readonly number[]> = new Map();
-  /** Where each queue was when it was last stopped. */
-  readonly #states = new Map<number, VirtqueueState>();
+  #target: Placement = new Map();
   /** What the driver settled; undefined while the device is not running. */
   #activation: Activation | undefined;
-  /** One block of counters for each iothread at a time; used again by the next one after a move. */
-  readonly #statistics: BlockStatistics[] = [];
   /** The last of the operations on this device: they take their turns. */
   #last: Promise<unknown> = Promise.resolve();
   #removed = false;
@@ -62,10 +53,12 @@ export class BlockDevice {
     const { geometry } = drive;
     this.id = checked.id;
     this.#checked = checked;
-    this.#drive = drive;
     this.#owner = owner;
     this.port = createDevicePort(owner.wakeBuffer, checked.numQueues);
     this.channel = new DeviceChannel(this.port);
+    this.#lines = new DevicePlacement(checked, drive, this.channel, (error) => {
+      owner.report(this, error);
+    });
     this.#mapping = this.#resolve(checked.mapping);
     this.virtio = new VirtioBlkDevice(
       {
@@ -145,16 +138,14 @@ export class BlockDevice {
 
   /** What has been counted for the device since it was added, on all its iothreads, past and present. */
   readStatistics(): BlockStatistics {
-    const sum = new BlockStatistics();
-    for (const statistics of this.#statistics) sum.merge(statistics);
-    return sum;
+    return this.#lines.readStatistics();
   }
 
   // What follows is the runtime's.
 
   /** Opens the drive on every iothread of the mapping, or on none. */
   attach(): Promise<void> {
-    return this.#inTurn(() => this.#attachAll(this.#mapping));
+    return this.#inTurn(() => this.#lines.attach(this.#mapping));
   }
 
   /** Drains the device, and takes it to other iothreads; where these can't have it, back to where it was. */
@@ -168,9 +159,9 @@ export class BlockDevice {
       try {
         await this.#stopQueues(from);
         // A disk that does not close leaves the device free to go nevertheless.
-        for (const error of await this.#detachAll(from)) this.#owner.report(this, error);
+        for (const error of await this.#lines.detach(from)) this.#owner.report(this, error);
         try {
-          await this.#attachAll(to);
+          await this.#lines.attach(to);
         } catch (error) {
           await this.#goBack(from);
           throw error;
@@ -184,10 +175,10 @@ export class BlockDevice {
   }
 
   /** Attaches to where it came from; where that is impossible as well, the device is nowhere and its driver hears of it. */
-  async #goBack(from: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+  async #goBack(from: Placement): Promise<void> {
     try {
       // Those that died have nothing to go back to.
-      await this.#attachAll(new Map([...from].filter(([iothread]) => iothread.alive)));
+      await this.#lines.attach(new Map([...from].filter(([iothread]) => iothread.alive)));
       await this.#startQueues(from);
     } catch (error) {
       this.#mapping = new Map();
@@ -202,7 +193,7 @@ export class BlockDevice {
     this.#removed = true;
     return this.#inTurn(async () => {
       await this.#stopQueues(this.#mapping, 'abandon');
-      const errors = await this.#detachAll(this.#mapping);
+      const errors = await this.#lines.detach(this.#mapping);
       this.#mapping = new Map();
       for (const source of [CONFIG_INTERRUPT, ...allQueues(this.#checked.numQueues)])
         this.channel.interrupt(source);
@@ -226,7 +217,7 @@ export class BlockDevice {
   }
 
   async setDispatchMode(mode: DispatchMode): Promise<void> {
-    this.#dispatchMode = mode;
+    this.#lines.dispatchMode = mode;
     for (const iothread of this.#mapping.keys()) {
       await iothread.call((control) => control.setDispatchMode(this.id, mode));
     }
@@ -238,9 +229,7 @@ export class BlockDevice {
     }
   }
 
-  #dispatchMode: DispatchMode = 'auto';
-
-  #resolve(mapping: ReadonlyMap<string, readonly number[]>): ReadonlyMap<IOThread, readonly number[]> {
+  #resolve(mapping: ReadonlyMap<string, readonly number[]>): Placement {
     return new Map([...mapping].map(([id, queues]) => [this.#owner.iothread(id), queues]));
   }
 
@@ -287,77 +276,24 @@ export class BlockDevice {
       this.#inBackground(() => this.#reset());
       return;
     }
-    this.#states.clear();
+    this.#lines.forgetPositions();
     this.channel.setBroken(false);
     this.virtio.resetDone();
   }
 
-  async #attachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
-    const attached: IOThread[] = [];
-    try {
-      for (const [index, iothread] of [...mapping.keys()].entries()) {
-        const statistics = (this.#statistics[index] ??= new BlockStatistics());
-        await iothread.call((control) =>
-          control.attach({
-            id: this.id,
-            drive: this.#drive,
-            limits: {
-              capacitySectors: this.#drive.geometry.sizeBytes / SECTOR_SIZE,
-              readOnly: this.#drive.geometry.readOnly,
-              discard: this.#drive.geometry.discard,
-              writeZeroes: this.#drive.geometry.writeZeroes,
-              serial: this.#checked.serial,
-            },
-            port: this.port,
-            statisticsBuffer: statistics.buffer,
-            dispatchMode: this.#dispatchMode,
-          }),
-        );
-        attached.push(iothread);
-      }
-    } catch (error) {
-      for (const each of await this.#detachAll(new Map(attached.map((iothread) => [iothread, []])))) {
-        this.#owner.report(this, each);
-      }
-      throw error;
-    }
-  }
-
   /** On failure the device needs a reset: some of its queues are not served. */
-  async #startQueues(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
+  async #startQueues(mapping: Placement): Promise<void> {
+    const activation = this.#activation;
+    if (activation === undefined || this.#removed) return;
     try {
-      await this.#startAll(mapping);
+      if (this.#mapping.size === 0) {
+        const message = `device '${this.id}' is on no iothread: move it to one`;
+        throw new IOThreadError('ERR_UNKNOWN_IOTHREAD', message);
+      }
+      await this.#lines.start(mapping, activation);
     } catch (error) {
       this.#needsReset();
       throw error;
-    }
-  }
-
-  async #startAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<void> {
-    const activation = this.#activation;
-    if (activation === undefined || this.#removed) return;
-    if (this.#mapping.size === 0) {
-      throw new IOThreadError(
-        'ERR_UNKNOWN_IOTHREAD',
-        `device '${this.id}' is on no iothread: move it to one`,
-      );
-    }
-    for (const [iothread, indexes] of mapping) {
-      const queues = indexes.flatMap((index) => {
-        const addresses = activation.queues[index];
-        return addresses === undefined ? [] : [{ index, addresses, state: this.#states.get(index) }];
-      });
-      // From here on kicks reach this iothread; it looks at the rings once by itself for those that went elsewhere.
-      for (const { index } of queues) this.channel.route(index, iothread.slot);
-      await iothread.call((control) =>
-        control.startQueues({
-          id: this.id,
-          memory: this.#checked.memory,
-          features: activation.features,
-          maxQueueSize: this.#checked.queueSize,
-          queues,
-        }),
-      );
     }
   }
 
@@ -367,53 +303,22 @@ export class BlockDevice {
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: the queues are served as before, or stay stopped in a reset
    */
   async #stopQueues(
-    mapping: ReadonlyMap<IOThread, readonly number[]>,
+    mapping: Placement,
     whenLate: WhenLate = this.#activation === undefined ? 'hold' : 'resume',
   ): Promise<IOThreadError | undefined> {
-    let death: IOThreadError | undefined;
-    const stopped: IOThread[] = [];
-    for (const iothread of mapping.keys()) {
-      try {
-        const { states, abandoned } = await iothread.call((control) =>
-          control.stopQueues(this.id, this.#checked.drainTimeoutMs, whenLate),
-        );
-        stopped.push(iothread);
-        for (const { index, state } of states) this.#states.set(index, state);
-        if (abandoned > 0) {
-          const message = `device '${this.id}': ${abandoned} requests never completed and were given up`;
-          this.#owner.report(this, new IOThreadError('ERR_DRAIN_TIMEOUT', message));
-        }
-      } catch (error) {
-        if (isDeath(error)) {
-          this.#activation = undefined;
-          death = error;
-          continue;
-        }
-        // The queues that did stop go on as well: the device stays as it was.
-        await this.#startQueues(new Map([...mapping].filter(([each]) => stopped.includes(each))));
-        throw error;
-      }
+    try {
+      const death = await this.#lines.stop(mapping, whenLate);
+      if (death !== undefined) this.#activation = undefined;
+      return death;
+    } catch (error) {
+      if (!(error instanceof StopFailure)) throw error;
+      if (error.death !== undefined) this.#activation = undefined;
+      // The queues that did stop go on as well: the device stays as it was.
+      await this.#startQueues(error.stopped);
+      throw error.cause;
     }
-    return death;
-  }
-
-  /** @returns what went wrong with closing the drive; the device is detached from all of them nevertheless */
-  async #detachAll(mapping: ReadonlyMap<IOThread, readonly number[]>): Promise<Error[]> {
-    const errors: Error[] = [];
-    for (const iothread of mapping.keys()) {
-      try {
-        await iothread.call((control) => control.detach(this.id, this.#checked.drainTimeoutMs));
-      } catch (error) {
-        // A dead iothread has nothing of the device any more.
-        if (!isDeath(error)) errors.push(error as Error);
-      }
-    }
-    return errors;
   }
 }
-
-const isDeath = (error: unknown): error is IOThreadError =>
-  error instanceof IOThreadError && error.code === 'ERR_IOTHREAD_DIED';
 
 const isDrainTimeout = (error: unknown): error is IOThreadError =>
   error instanceof IOThreadError && error.code === 'ERR_DRAIN_TIMEOUT';

@@ -4,6 +4,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { IOThreadError } from '../iothread-error.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
+import type { DriverErrorReport } from '../worker/driver-error-reports.js';
 import type { IOThreadControl, IOThreadStart } from '../worker/iothread-control.js';
 import { asEndpoint } from './endpoint.js';
 import './error-transfer.js';
@@ -32,6 +33,7 @@ export class IOThread {
     readonly polling: PollingSettings;
     readonly wakeBuffer: SharedArrayBuffer;
     readonly workerUrl: URL;
+    readonly onDriverError: (report: DriverErrorReport) => void;
     readonly onDeath: (error: IOThreadError) => void;
   }) {
     this.id = options.id;
@@ -46,16 +48,24 @@ export class IOThread {
       atomics: 'disabled',
     });
     const { port1, port2 } = new MessageChannel();
+    const reports = new MessageChannel();
+    reports.port1.on('message', options.onDriverError);
+    // Waiting for bad news keeps no process alive.
+    reports.port1.unref();
     const start: IOThreadStart = {
       slot: options.slot,
       wakeBuffer: options.wakeBuffer,
       statisticsBuffer: this.statistics.buffer,
       polling: options.polling,
     };
-    const task: Promise<void> = this.#pool.run({ ...start, port: port2 }, { transferList: [port2] });
+    const task: Promise<void> = this.#pool.run(
+      { ...start, port: port2, reports: reports.port2 },
+      { transferList: [port2, reports.port2] },
+    );
     this.#control = wrap<IOThreadControl>(asEndpoint(port1));
     const ended = (cause: unknown): void => {
       port1.close();
+      reports.port1.close();
       const stopped = this.#stopping;
       const why = stopped
         ? 'has been stopped'

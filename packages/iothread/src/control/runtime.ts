@@ -14,6 +14,7 @@ import {
   type IOThreadOptions,
   type VqMappingOptions,
 } from './configuration.js';
+import type { DriverErrorReport } from '../worker/driver-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
 import { resolveMapping } from './vq-mapping.js';
 
@@ -45,12 +46,16 @@ export interface BlockStatsReport extends Readonly<Record<StatisticsKind, KindSt
   readonly iothreads: readonly string[];
   /** Requests refused before they reached the disk: the guest's mistakes. */
   readonly invalid: number;
+  /** Requests that the disk completed twice, or after they had been given up: a mistake in its driver. */
+  readonly driverMistakes: number;
 }
 
 /** Events of a runtime: what goes wrong while no call is waiting for it. */
 export interface RuntimeEvents {
   /** A worker is gone; its devices need a reset by their drivers, and another iothread. */
   iothreadDied: [id: string, error: IOThreadError];
+  /** A disk failed a request, or made a mistake: why, beyond the IOERR that the guest is told. */
+  driverError: [iothread: string, report: DriverErrorReport];
   /** A device could not be started, reset or drained. */
   deviceError: [id: string, error: Error];
 }
@@ -172,6 +177,9 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       polling,
       wakeBuffer: this.#wakeBuffer,
       workerUrl: this.#workerUrl,
+      onDriverError: (report) => {
+        this.emit('driverError', id, report);
+      },
       onDeath: (error) => {
         for (const device of this.#devices.values()) if (device.isOn(iothread)) device.iothreadDied();
         this.emit('iothreadDied', id, error);
@@ -283,6 +291,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
           id: device.id,
           iothreads: device.iothreads,
           invalid: statistics.invalid,
+          driverMistakes: statistics.driverMistakes,
           ...(Object.fromEntries(kinds) as Record<StatisticsKind, KindStatistics>),
         };
       }),

@@ -12,7 +12,9 @@ const ASYNC = 4;
 const PER_KIND = 5;
 /** Requests that never reached the driver because the guest made a mistake. */
 const INVALID = STATISTICS_KINDS.length * PER_KIND;
-const COUNTERS = INVALID + 1;
+/** Completions that the driver reported twice, or for a request that was not its own any more. */
+const DRIVER_MISTAKES = INVALID + 1;
+const COUNTERS = DRIVER_MISTAKES + 1;
 const HISTOGRAMS_AT = Math.ceil(SharedCounters.bytesFor(COUNTERS) / 8) * 8;
 
 /** Counts of one kind of request on a device. */
@@ -64,6 +66,10 @@ export class BlockStatistics {
     this.#counters.add(INVALID, 1);
   }
 
+  countDriverMistake(): void {
+    this.#counters.add(DRIVER_MISTAKES, 1);
+  }
+
   merge(other: BlockStatistics): void {
     this.#counters.merge(other.#counters);
     for (const [kind, histogram] of this.#histograms.entries()) histogram.merge(other.#histograms[kind]!);
@@ -71,6 +77,10 @@ export class BlockStatistics {
 
   get invalid(): number {
     return this.#counters.read(INVALID);
+  }
+
+  get driverMistakes(): number {
+    return this.#counters.read(DRIVER_MISTAKES);
   }
 
   /** A snapshot of one kind; the counts may be a request apart from each other while the device is busy. */

@@ -1,9 +1,9 @@
 // What benches and tests may do and nobody else should: overrule the dispatcher, and look into a request's life.
 import type { IOThreadRuntime } from '../control/runtime.js';
-import type { DispatchMode } from '../worker/attached-device.js';
+import type { DispatchMode } from '../worker/dispatcher.js';
 import { RequestTrace } from '../worker/request-trace.js';
 
-export type { DispatchMode } from '../worker/attached-device.js';
+export type { DispatchMode } from '../worker/dispatcher.js';
 export { TraceMoment } from '../worker/request-trace.js';
 
 /** Makes a device do everything synchronously (if its disk can), or asynchronously, or as the dispatcher thinks best. */

@@ -1,10 +1,9 @@
-import type { BlockDriver } from '@iothreads/backends';
+import { type BlockDriver, reportDriverError } from '@iothreads/backends';
 import {
   BlockOperation,
   type BlockLimits,
   type BlockRequest,
   type BlockStatus,
-  DispatchPolicy,
   Popped,
   type RequestOwner,
   RequestParser,
@@ -14,6 +13,7 @@ import {
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
+import { Dispatcher } from './dispatcher.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
 
@@ -21,9 +21,6 @@ import { type RequestTrace, TraceMoment } from './request-trace.js';
 const BATCH = 16;
 /** A synchronous batch shows its completions at least so often: the driver's side works on meanwhile. */
 const PUBLISH_INTERVAL_NS = 10_000;
-
-/** Who decides between sync and async. Only benches and tests ask for anything but `auto`. */
-export type DispatchMode = 'auto' | 'sync' | 'async';
 
 /** What a device needs of the loop that serves it. */
 export interface DeviceHost {
@@ -50,13 +47,13 @@ export class AttachedDevice implements RequestOwner {
   readonly id: string;
   readonly driver: BlockDriver;
   readonly channel: DeviceChannel;
+  readonly dispatcher = new Dispatcher();
+  readonly #driverName: string;
   readonly #host: DeviceHost;
   readonly #statistics: BlockStatistics;
   readonly #parser: RequestParser;
-  readonly #policy = new DispatchPolicy();
   readonly #pool: RequestPool;
   readonly #batch: BlockRequest[] = [];
-  readonly #async: BlockRequest[] = [];
   /** Requests that the driver completed from within `submit`: one reading of the clock for all of them. */
   readonly #doneInSubmit: BlockRequest[] = [];
   readonly #doneInSubmitStatus: BlockStatus[] = [];
@@ -75,15 +72,13 @@ export class AttachedDevice implements RequestOwner {
   /** Something was pushed since the last publication. */
   #unpublished = false;
   #abandoned = false;
-  dispatchMode: DispatchMode = 'auto';
-  /** Completions that a driver reported twice, or for a request that was not its own any more. */
-  driverMistakes = 0;
   /** When it last had work; the loop's clock. */
   lastWorkNs = 0;
 
   constructor(options: {
     readonly id: string;
     readonly driver: BlockDriver;
+    readonly driverName: string;
     readonly channel: DeviceChannel;
     readonly host: DeviceHost;
     readonly statistics: BlockStatistics;
@@ -91,6 +86,7 @@ export class AttachedDevice implements RequestOwner {
   }) {
     this.id = options.id;
     this.driver = options.driver;
+    this.#driverName = options.driverName;
     this.channel = options.channel;
     this.#host = options.host;
     this.#statistics = options.statistics;
@@ -104,10 +100,6 @@ export class AttachedDevice implements RequestOwner {
 
   get queues(): readonly ServedQueue[] {
     return this.#queues;
-  }
-
-  get syncAllowed(): boolean {
-    return this.driver.executeSync !== undefined && !this.#host.shared;
   }
 
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
@@ -241,38 +233,16 @@ export class AttachedDevice implements RequestOwner {
     this.#pool.release(request);
   }
 
-  /** Splits the batch between the loop itself and the driver's own time. */
   #dispatch(count: number, nowNs: number): void {
-    const batch = this.#batch;
-    let asyncCount = 0;
-    let syncCount = 0;
-    for (let i = 0; i < count;) {
-      const kind = batch[i]!.operation;
-      let run = i + 1;
-      while (run < count && batch[run]!.operation === kind) run++;
-      const sync = this.#prefersSync(kind, nowNs, run - i);
-      // A synchronous trial is one request; those behind it go the usual way.
-      const trials = this.#policy.trial && sync ? 1 : run - i;
-      for (const end = i + trials; i < run; i++) {
-        // Synchronous ones wait until the others have been submitted: these make progress meanwhile.
-        if (sync && i < end) batch[syncCount++] = batch[i]!;
-        else this.#async[asyncCount++] = batch[i]!;
-      }
-    }
-    if (asyncCount > 0) this.#submit(asyncCount);
-    if (syncCount > 0) this.#execute(syncCount);
+    const { dispatcher, driver } = this;
+    const canSync = driver.executeSync !== undefined;
+    dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
+    // Asynchronous ones first: they make progress while the loop is busy with the others.
+    if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount);
+    if (dispatcher.syncCount > 0) this.#execute(dispatcher.sync, dispatcher.syncCount);
   }
 
-  #prefersSync(kind: number, nowNs: number, count: number): boolean {
-    if (this.dispatchMode === 'auto') {
-      return this.#policy.decide(kind, this.#inFlight, this.syncAllowed, nowNs, count);
-    }
-    this.#policy.trial = false;
-    return this.dispatchMode === 'sync' && this.driver.executeSync !== undefined;
-  }
-
-  #submit(count: number): void {
-    const requests = this.#async;
+  #submit(requests: readonly BlockRequest[], count: number): void {
     const startNs = this.#host.nowNs();
     for (let i = 0; i < count; i++) {
       const request = requests[i]!;
@@ -294,13 +264,12 @@ export class AttachedDevice implements RequestOwner {
     this.#doneInSubmitStatus.length = 0;
   }
 
-  #execute(count: number): void {
-    const batch = this.#batch;
+  #execute(requests: readonly BlockRequest[], count: number): void {
     const { nowNs } = this.#host;
     let startNs = nowNs();
     let publishedNs = startNs;
     for (let i = 0; i < count; i++) {
-      const request = batch[i]!;
+      const request = requests[i]!;
       request.sync = true;
       request.submittedNs = startNs;
       let status = this.driver.executeSync!(request);
@@ -331,7 +300,7 @@ export class AttachedDevice implements RequestOwner {
   /** An asynchronous request is done, says the driver: from within `submit`, from `poll`, or from a callback. */
   requestDone(request: BlockRequest, status: BlockStatus): void {
     if (this.#abandoned) {
-      this.driverMistakes++;
+      this.completedTwice(request);
       return;
     }
     if (request.flushing) {
@@ -355,8 +324,11 @@ export class AttachedDevice implements RequestOwner {
     if (!polled) this.#host.attend(this);
   }
 
-  completedTwice(): void {
-    this.driverMistakes++;
+  /** ... or completed after it had been given up. Nothing is done about it but to say so. */
+  completedTwice(request: BlockRequest): void {
+    this.#statistics.countDriverMistake();
+    const message = `a request of device '${this.id}' was completed that its disk did not hold any more`;
+    reportDriverError(this.#driverName, request.operation, new Error(message));
   }
 
   #finish(request: BlockRequest, status: BlockStatus, endNs: number): void {
@@ -380,16 +352,9 @@ export class AttachedDevice implements RequestOwner {
   /** What is learnt and counted of a request that the driver has done. The request is free for another one after it. */
   #book(request: BlockRequest, status: BlockStatus, endNs: number): void {
     const kind = request.operation;
-    const { sync } = request;
-    if (status !== VIRTIO_BLK_S_OK) {
-      this.#statistics.countError(kind);
-      this.#policy.failed(kind);
-    } else if (sync) {
-      this.#policy.syncTook(kind, endNs - request.submittedNs, endNs);
-    } else {
-      this.#policy.asyncTook(kind, endNs - request.submittedNs, endNs, request.outstanding);
-    }
-    this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, sync);
+    if (status !== VIRTIO_BLK_S_OK) this.#statistics.countError(kind);
+    this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, request.sync);
+    this.dispatcher.learn(request, status, endNs);
     this.#pool.release(request);
   }
 

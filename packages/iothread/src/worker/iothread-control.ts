@@ -18,7 +18,8 @@ import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
 import { WakeSlot } from '../shared/wake-slots.js';
-import { AttachedDevice, type DispatchMode } from './attached-device.js';
+import { AttachedDevice } from './attached-device.js';
+import type { DispatchMode } from './dispatcher.js';
 import { EventLoop } from './event-loop.js';
 import { RequestTrace } from './request-trace.js';
 
@@ -113,12 +114,13 @@ export class IOThreadControl {
     const device = new AttachedDevice({
       id: request.id,
       driver,
+      driverName: request.drive.driver,
       channel: new DeviceChannel(request.port),
       host: this.#loop,
       statistics: new BlockStatistics(request.statisticsBuffer),
       limits: request.limits,
     });
-    device.dispatchMode = request.dispatchMode;
+    device.dispatcher.mode = request.dispatchMode;
     this.#devices.set(request.id, device);
     this.#loop.add(device);
   }
@@ -192,17 +194,12 @@ export class IOThreadControl {
 
   /** For benches and tests: overrules the dispatcher. */
   setDispatchMode(id: string, mode: DispatchMode): void {
-    this.#device(id).dispatchMode = mode;
+    this.#device(id).dispatcher.mode = mode;
   }
 
   /** For benches: marks the moments of the device's requests in `buffer`. */
   setTrace(id: string, buffer: SharedArrayBuffer | undefined): void {
     this.#device(id).trace(buffer === undefined ? undefined : new RequestTrace(buffer, nowNs));
-  }
-
-  /** Completions that the device's driver reported wrongly: twice, or late. */
-  driverMistakes(id: string): number {
-    return this.#device(id).driverMistakes;
   }
 
   /** Ends the worker's task; devices that are still attached are let go. */
