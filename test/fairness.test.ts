@@ -8,7 +8,7 @@ import { createMemory, Guest } from './support/guest.js';
 import { until, within } from './support/within.js';
 
 /** Requests that a device on a shared iothread gets in one turn. */
-const BATCH = 16;
+const BATCH = 8;
 const FLOOD = 64;
 
 /** An iothread that can be held while requests gather, and disks on it that log the order of their requests. */

@@ -17,8 +17,10 @@ import { Dispatcher } from './dispatcher.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
 
-/** Requests taken from a device in one turn: what a flood on one can delay its neighbours by. */
+/** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
 const BATCH = 16;
+/** ... and while neighbours are active as well: what a flood on one can delay the others by. */
+const CROWDED_BATCH = 8;
 /** A synchronous batch shows its completions at least so often: the driver's side works on meanwhile. */
 const PUBLISH_INTERVAL_NS = 10_000;
 
@@ -27,6 +29,8 @@ export interface DeviceHost {
   readonly nowNs: () => number;
   /** Whether more than one device is attached to this iothread. */
   readonly shared: boolean;
+  /** Whether more than one device has had work lately. */
+  readonly crowded: boolean;
   /** Something completed outside a turn: give the device one soon. */
   attend(device: AttachedDevice): void;
 }
@@ -201,7 +205,7 @@ export class AttachedDevice implements RequestOwner {
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
     const queues = this.#queues;
-    let left = BATCH;
+    let left = this.#host.crowded ? CROWDED_BATCH : BATCH;
     let count = 0;
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues[(this.#firstQueue + i) % queues.length]!;

@@ -72,6 +72,10 @@ export class EventLoop implements DeviceHost {
     return this.#devices.size > 1;
   }
 
+  get crowded(): boolean {
+    return this.#active.length > 1;
+  }
+
   add(device: AttachedDevice): void {
     this.#devices.add(device);
   }
