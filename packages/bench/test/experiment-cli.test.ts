@@ -1,7 +1,9 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ExperimentResult } from '../dist/results.js';
@@ -68,4 +70,19 @@ describe('the experiment, from the command line', () => {
     const { status, stderr, stdout } = run(option, value);
     expect({ status, stderr, stdout }).toEqual({ status: 1, stderr: `${message}\n`, stdout: '' });
   });
+});
+
+test.each(['SIGINT', 'SIGTERM'] as const)('%s in the middle leaves no file behind', async (signal) => {
+  const scratch = mkdtempSync(join(tmpdir(), 'iothreads-cli-'));
+  const child = spawn(process.execPath, [CLI, '--quick'], { cwd: directory, env: { TMPDIR: scratch } });
+  try {
+    while (readdirSync(scratch).length === 0) await setTimeout(20);
+    child.kill(signal);
+    const [code] = (await once(child, 'exit')) as [number];
+    expect(code).toBe(signal === 'SIGINT' ? 130 : 143);
+    expect(readdirSync(scratch)).toEqual([]);
+  } finally {
+    child.kill('SIGKILL');
+    rmSync(scratch, { recursive: true, force: true });
+  }
 });

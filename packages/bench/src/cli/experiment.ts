@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { runExperiment } from '../experiment/run-experiment.js';
 import { renderReport } from '../report/html-document.js';
 import { renderTables } from '../report/terminal-tables.js';
+import { exitOnSignals } from './exit-on-signals.js';
 import { parsePlan, USAGE, UsageError } from './experiment-options.js';
 import { ProgressLine } from './progress-line.js';
 
@@ -34,6 +35,7 @@ async function write(file: string, text: string): Promise<void> {
   await writeFile(file, text);
 }
 
+exitOnSignals();
 try {
   await main();
 } catch (error) {

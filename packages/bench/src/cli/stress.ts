@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
+import { exitOnSignals } from './exit-on-signals.js';
 import { runStress, type StressReport } from '../stress/stress.js';
 
 const USAGE = 'npm run stress -- [--minutes N] [--seed N] [--iothreads N]\n';
@@ -49,6 +50,7 @@ function describe({ requests, added, removed, moved, drained, reset }: StressRep
   return `${count} requests, ${added} devices added, ${removed} removed, ${moved} moves, ${drained} drains, ${reset} resets`;
 }
 
+exitOnSignals();
 try {
   await main();
 } catch (error) {

@@ -1,7 +1,8 @@
 import type { DeviceOptions } from '@iothreads/iothread';
 import { randomFillSync } from 'node:crypto';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ScratchDirectory } from '../load/scratch-directory.js';
 import type { Disk } from '../results.js';
 
 const FILE_BYTES = 64 << 20;
@@ -9,14 +10,14 @@ const CHUNK_BYTES = 1 << 20;
 
 /** The drives of the experiment. The file is made for the run, is in the page cache by having been written, and goes after it. */
 export class Disks {
-  readonly #directory: string;
+  readonly #directory: ScratchDirectory;
 
-  private constructor(directory: string) {
+  private constructor(directory: ScratchDirectory) {
     this.#directory = directory;
   }
 
   static async create(parent: string): Promise<Disks> {
-    const disks = new Disks(await mkdtemp(join(parent, 'iothreads-bench-')));
+    const disks = new Disks(await ScratchDirectory.create(parent, 'iothreads-bench-'));
     const file = await open(disks.#filename, 'w');
     try {
       const chunk = randomFillSync(new Uint8Array(CHUNK_BYTES));
@@ -30,7 +31,7 @@ export class Disks {
   }
 
   get #filename(): string {
-    return join(this.#directory, 'disk.img');
+    return join(this.#directory.path, 'disk.img');
   }
 
   drive(disk: Disk): DeviceOptions['drive'] {
@@ -44,7 +45,7 @@ export class Disks {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#directory, { recursive: true, force: true });
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#directory[Symbol.asyncDispose]();
   }
 }

@@ -4,10 +4,11 @@ import {
   type DeviceOptions,
   type VqMappingOptions,
 } from '@iothreads/iothread';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createGuestMemory } from '../load/guest-layout.js';
+import { ScratchDirectory } from '../load/scratch-directory.js';
 import { BLOCK_BYTES, DiskModel } from './disk-model.js';
 import { Random } from './random.js';
 import { StressGuest } from './stress-guest.js';
@@ -55,14 +56,10 @@ interface Disk {
  * @throws Error at the first thing that is wrong: lost, done twice, done to the wrong block, or counted wrongly
  */
 export async function runStress(options: StressOptions): Promise<StressReport> {
-  const directory = await mkdtemp(join(options.directory, 'iothreads-stress-'));
-  try {
-    await using runtime = new IOThreadRuntime();
-    const stress = new Stress(options, runtime, await createDisks(directory));
-    return await stress.run();
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  await using directory = await ScratchDirectory.create(options.directory, 'iothreads-stress-');
+  await using runtime = new IOThreadRuntime();
+  const stress = new Stress(options, runtime, await createDisks(directory.path));
+  return await stress.run();
 }
 
 async function createDisks(directory: string): Promise<Disk[]> {
