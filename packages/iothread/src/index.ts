@@ -9,8 +9,8 @@ export type {
   Configuration,
   DeviceOptions,
   IOThreadOptions,
-  VqMappingOptions,
 } from './control/configuration.js';
+export type { VqMappingOptions } from './control/vq-mapping.js';
 export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from './shared/device-channel.js';
 export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';

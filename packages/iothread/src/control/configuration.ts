@@ -9,7 +9,7 @@ import {
 } from '@iothreads/core';
 import * as v from 'valibot';
 import { IOThreadError } from '../iothread-error.js';
-import { resolveMapping, type VqMapping } from './vq-mapping.js';
+import { resolveMapping, type VqMapping, type VqMappingOptions } from './vq-mapping.js';
 
 /** An iothread: QEMU's object of the same name, its properties in camel case. */
 export interface IOThreadOptions {
@@ -20,13 +20,6 @@ export interface IOThreadOptions {
   readonly pollGrow?: number;
   /** Divisor by which polling shrinks; default 2, 0 means back to nothing at once. */
   readonly pollShrink?: number;
-}
-
-/** Which iothread serves which queues of a device. */
-export interface VqMappingOptions {
-  readonly iothread: string;
-  /** Queue indexes; left out in all entries, queues are dealt out in turn. */
-  readonly vqs?: readonly number[] | undefined;
 }
 
 /** A virtio-blk device. */

@@ -12,11 +12,10 @@ import {
   type Configuration,
   type DeviceOptions,
   type IOThreadOptions,
-  type VqMappingOptions,
 } from './configuration.js';
 import type { DriverErrorReport } from '../worker/driver-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
-import { resolveMapping } from './vq-mapping.js';
+import { resolveMapping, type VqMappingOptions } from './vq-mapping.js';
 
 export interface RuntimeOptions {
   /** The worker's module, where a bundler has moved it. */

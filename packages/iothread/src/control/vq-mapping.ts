@@ -1,5 +1,11 @@
 import { IOThreadError } from '../iothread-error.js';
-import type { VqMappingOptions } from './configuration.js';
+
+/** Which iothread serves which queues of a device. */
+export interface VqMappingOptions {
+  readonly iothread: string;
+  /** Queue indexes; left out in all entries, queues are dealt out in turn. */
+  readonly vqs?: readonly number[] | undefined;
+}
 
 /** Which queues of a device each iothread serves. Every queue once; no iothread without a queue. */
 export type VqMapping = ReadonlyMap<string, readonly number[]>;
