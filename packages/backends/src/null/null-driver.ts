@@ -7,6 +7,7 @@ import {
 } from '@iothreads/core';
 import type { BlockDriver, BlockDriverContext, BlockGeometry } from '../block-driver.js';
 import { writesDisk } from '../writes-disk.js';
+import { BusyWait } from './busy-wait.js';
 import { DeadlineQueue } from './deadline-queue.js';
 
 /** What an iothread needs to know of a null disk. */
@@ -28,20 +29,19 @@ export class NullDriver implements BlockDriver {
   readonly #readZeroes: boolean;
   readonly #nowNs: () => number;
   readonly #queue = new DeadlineQueue();
+  readonly #wait: BusyWait;
 
   constructor(geometry: BlockGeometry, state: NullDriverState, context: BlockDriverContext) {
     this.geometry = geometry;
     this.#latencyNs = state.latencyNs;
     this.#readZeroes = state.readZeroes;
     this.#nowNs = context.nowNs;
+    this.#wait = new BusyWait(context.nowNs);
   }
 
   /** Keeps the thread busy for the latency, as a disk that answers without an interrupt would. */
   executeSync(request: BlockRequest): BlockStatus {
-    if (this.#latencyNs > 0) {
-      const deadlineNs = this.#nowNs() + this.#latencyNs;
-      while (this.#nowNs() < deadlineNs);
-    }
+    if (this.#latencyNs > 0) this.#wait.until(this.#nowNs() + this.#latencyNs);
     return this.#finish(request);
   }
 

@@ -15,7 +15,7 @@ import {
 /** A vCPU gives up on a device that has not completed anything for so long. */
 const HANG_NS = 20e9;
 const BLOCK_BYTES = 4096;
-const LOOKS_PER_CLOCK = 32;
+const LOOKS_PER_CLOCK = 128;
 /** So many looks, and what they find, take less than this: a longer gap was not the vCPU's own time. */
 const GAP_NS = 100_000;
 const SECTORS_PER_BLOCK = BLOCK_BYTES / 512;

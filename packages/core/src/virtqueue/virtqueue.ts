@@ -117,6 +117,11 @@ export class Virtqueue {
     return (this.#seenAvail - this.#lastAvail) & 0xffff;
   }
 
+  /** Whether there is something to pop, at the cost of a plain read: for loops that look all the time. */
+  hasNew(): boolean {
+    return this.#avail[RING_IDX] !== this.#lastAvail && !this.#broken;
+  }
+
   /** Takes the next available chain. A driver's mistake is an answer here, never an exception. */
   pop(chain: PoppedChain): Popped {
     if (this.#broken) return Popped.BROKEN;

@@ -90,6 +90,11 @@ export class WakeSlot {
     return true;
   }
 
+  /** The same as `kicked` by a plain read: for loops that look all the time. */
+  get stirs(): boolean {
+    return this.#words[this.#at + SEQUENCE] !== this.#seen;
+  }
+
   /** Whether a kick is on its way that `takeKick` has not returned yet. */
   get kicked(): boolean {
     return Atomics.load(this.#words, this.#at + SEQUENCE) !== this.#seen;

@@ -170,6 +170,13 @@ export class AttachedDevice implements RequestOwner {
     return more;
   }
 
+  /** Whether a turn would find new requests: a quick look. */
+  stirs(): boolean {
+    if (this.#stopped) return false;
+    for (const queue of this.#queues) if (queue.virtqueue.hasNew()) return true;
+    return false;
+  }
+
   /** Whether requests wait in its rings: for the slow re-check against lost wake-ups. */
   hasAvailable(): boolean {
     return !this.#stopped && this.#queues.some((queue) => queue.virtqueue.available() > 0);

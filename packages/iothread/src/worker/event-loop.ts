@@ -9,6 +9,11 @@ const SLICE_NS = 1_000_000;
 const CALLBACK_SLICE_NS = 20_000;
 /** A device without work for so long is left to its doorbell, even while the loop stays awake for others. */
 const RETIRE_NS = 100_000;
+/**
+ * Looks at the rings between two readings of the clock, while there is nothing to do: the clock is ten times as dear, and
+ * each reading leaves a number for the garbage collector.
+ */
+const LOOKS_PER_CLOCK = 16;
 /** What becomes ready sooner than this is waited for awake: timers are a millisecond coarse, and late. */
 const TIMER_NS = 2_000_000;
 /** Longer than this a timer can not be; it fires too early then, and the loop sleeps again. */
@@ -145,6 +150,9 @@ export class EventLoop implements DeviceHost {
         if (this.#sleep(nowNs)) return;
       } else if (this.#waitsForLibuv()) {
         break;
+      } else {
+        this.#lookAround();
+        nowNs = this.nowNs();
       }
       if (nowNs - turnNs >= (this.#waitsForLibuv() ? CALLBACK_SLICE_NS : SLICE_NS)) break;
     }
@@ -184,6 +192,14 @@ export class EventLoop implements DeviceHost {
     }
     if (Number.isNaN(this.#idleSinceNs)) this.#idleSinceNs = nowNs;
     return nowNs - this.#idleSinceNs < this.polling.pollNs;
+  }
+
+  /** Looks at the doorbells and rings for a moment, until something stirs there. */
+  #lookAround(): void {
+    for (let look = 0; look < LOOKS_PER_CLOCK; look++) {
+      if (this.#wakeSlot.stirs) return;
+      for (const device of this.#active) if (device.stirs()) return;
+    }
   }
 
   #waitsForLibuv(): boolean {
