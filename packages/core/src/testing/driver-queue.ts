@@ -61,10 +61,6 @@ export class DriverQueue {
     this.#chains = Array.from({ length: this.size }, () => undefined);
   }
 
-  get freeDescriptors(): number {
-    return this.#free.length;
-  }
-
   /** Writes one descriptor as it is given, right or wrong. */
   writeDescriptor(
     index: number,

@@ -69,10 +69,6 @@ export class EventLoop implements DeviceHost {
     this.#schedule();
   }
 
-  get devices(): ReadonlySet<AttachedDevice> {
-    return this.#devices;
-  }
-
   get shared(): boolean {
     return this.#devices.size > 1;
   }
