@@ -7,7 +7,7 @@ export const USAGE = `npm start -- [options]
 
   --jobs 1,2,4         requests that the guest keeps in flight (default 1,2,4)
   --latency-us 30,2    null disks to measure beside the file, by latency (default 30,2)
-  --runtime SECONDS    time for each cell of a table (default 0.9)
+  --runtime SECONDS    time for each cell of a table (default 0.8)
   --quick              a first look in under 20 seconds, whatever --runtime says
   --json FILE          writes everything measured to FILE
   --help               this text
@@ -21,7 +21,7 @@ export class UsageError extends Error {
 }
 
 /** What all cells together may take with --quick, seconds; starting and stopping comes on top. */
-const QUICK_TOTAL_S = 7;
+const QUICK_TOTAL_S = 6;
 const DISK_OF_LATENCY: ReadonlyMap<string, Disk> = new Map([
   ['30', 'null-30us'],
   ['2', 'null-2us'],
@@ -62,7 +62,7 @@ export function parsePlan(args: string[], directory: string): ExperimentOptions 
     ],
     modes: ['aio', 'sio', 'auto'] as const,
   };
-  const wantedS = runtime(values.runtime ?? '0.9');
+  const wantedS = runtime(values.runtime ?? '0.8');
   const runtimeS = values.quick === true ? Math.min(wantedS, QUICK_TOTAL_S / countCells(cells)) : wantedS;
   const rounds = Math.min(Math.max(MIN_ROUNDS, Math.round(runtimeS / ROUND_S)), MAX_ROUNDS);
   return { plan: { ...cells, runtimeS, rounds, directory }, json: values.json, help: values.help === true };

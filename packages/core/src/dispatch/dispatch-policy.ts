@@ -3,7 +3,7 @@ import { RunningCost } from './running-cost.js';
 /** Requests the other way to keep its figure fresh: at most one in so many. */
 export const TRIAL_INTERVAL = 64;
 /** ... and so seldom that they take less than this share of the time. */
-const TRIAL_SHARE = 1 / 512;
+const TRIAL_SHARE = 1 / 1024;
 /** The prior stands unless the measured costs contradict it by more than this: noise must not flip a tie. */
 const MARGIN = 0.05;
 /** Kinds of request that are costed apart: indexes into the tables, in `BlockOperation`'s order. */
