@@ -58,6 +58,8 @@ export class AttachedDevice implements RequestOwner {
   readonly #parser: RequestParser;
   readonly #pool: RequestPool;
   readonly #batch: BlockRequest[] = [];
+  /** The flush behind a write, where the cache is in write-through mode: a batch of one. */
+  readonly #flush: BlockRequest[] = [];
   /** Requests that the driver completed from within `submit`: one reading of the clock for all of them. */
   readonly #doneInSubmit: BlockRequest[] = [];
   readonly #doneInSubmitStatus: BlockStatus[] = [];
@@ -262,7 +264,6 @@ export class AttachedDevice implements RequestOwner {
       request.submittedNs = startNs;
       request.outstanding = this.#inFlight;
     }
-    this.#trace?.mark(TraceMoment.DISPATCHED);
     this.#submitting = true;
     this.driver.submit(requests, count);
     this.#submitting = false;
@@ -322,7 +323,8 @@ export class AttachedDevice implements RequestOwner {
       // Another request to the driver: a second completion of the write is none of the flush.
       request.tag = nextTag(request.tag);
       request.operation = BlockOperation.FLUSH;
-      this.driver.submit([request], 1);
+      this.#flush[0] = request;
+      this.driver.submit(this.#flush, 1);
       return;
     }
     if (this.#submitting) {

@@ -5,10 +5,9 @@
 export const TraceMoment = {
   WOKEN: 0,
   POPPED: 1,
-  DISPATCHED: 2,
-  SUBMITTED: 3,
-  COMPLETED: 4,
-  PUBLISHED: 5,
+  SUBMITTED: 2,
+  COMPLETED: 3,
+  PUBLISHED: 4,
 } as const;
 export type TraceMoment = (typeof TraceMoment)[keyof typeof TraceMoment];
 
