@@ -9,10 +9,28 @@ const root = fileURLToPath(new URL('../packages/', import.meta.url));
 /** What each package may import of ours. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   core: [],
-  backends: ['@iothreads/core'],
-  iothread: ['@iothreads/core', '@iothreads/backends'],
-  bench: ['@iothreads/core', '@iothreads/iothread'],
+  linux: [],
+  backends: ['@iothreads/core', '@iothreads/linux'],
+  iothread: ['@iothreads/core', '@iothreads/backends', '@iothreads/linux'],
+  'vhost-user': ['@iothreads/core', '@iothreads/backends', '@iothreads/iothread', '@iothreads/linux'],
+  'storage-daemon': [
+    '@iothreads/core',
+    '@iothreads/backends',
+    '@iothreads/iothread',
+    '@iothreads/linux',
+    '@iothreads/vhost-user',
+  ],
+  bench: [
+    '@iothreads/core',
+    '@iothreads/backends',
+    '@iothreads/iothread',
+    '@iothreads/linux',
+    '@iothreads/vhost-user',
+  ],
 };
+
+/** These go on without the calls to C: they load them when they need them, and take types alone otherwise. */
+const lazyOfLinux = ['backends', 'iothread'];
 
 const packages = readdirSync(root, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
@@ -85,9 +103,10 @@ describe.each(packages)('%s', (name) => {
     const manifest = JSON.parse(readFileSync(join(root, name, 'package.json'), 'utf8')) as {
       name: string;
       dependencies?: Record<string, string>;
+      optionalDependencies?: Record<string, string>;
     };
     expect(manifest.name).toBe(own);
-    const declared = Object.keys(manifest.dependencies ?? {});
+    const declared = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
     for (const dependency of declared) {
       if (dependency.startsWith('@iothreads/')) expect(ours).toContain(dependency);
     }
@@ -101,6 +120,23 @@ describe.each(packages)('%s', (name) => {
   });
 });
 
+test('only the package of system calls loads koffi', () => {
+  for (const name of packages.filter((each) => each !== 'linux')) {
+    for (const file of sourcesOf(name)) {
+      expect(specifiersOf(readFileSync(file, 'utf8')), relative(root, file)).not.toContain('koffi');
+    }
+  }
+});
+
+test.each(lazyOfLinux)('%s loads the system calls only when it needs them', (name) => {
+  for (const file of sourcesOf(name)) {
+    const source = readFileSync(file, 'utf8');
+    for (const statement of source.matchAll(/^(?:import|export)\b[^;]*?from '@iothreads\/linux';/gm)) {
+      expect(statement[0], relative(root, file)).toMatch(/^(?:import|export) type\b/);
+    }
+  }
+});
+
 test('core needs neither Node.js nor anybody else', () => {
   for (const file of sourcesOf('core')) {
     for (const specifier of specifiersOf(readFileSync(file, 'utf8'))) {
@@ -109,9 +145,10 @@ test('core needs neither Node.js nor anybody else', () => {
   }
 });
 
-test('what is meant for tests is imported by benches and tests alone', () => {
+test('what is meant for tests is imported by benches, tests and the front end alone', () => {
   for (const name of packages.filter((each) => each !== 'bench')) {
     for (const file of sourcesOf(name)) {
+      if (relative(root, file).startsWith(join('vhost-user', 'src', 'front-end'))) continue;
       for (const specifier of specifiersOf(readFileSync(file, 'utf8'))) {
         expect(specifier, relative(root, file)).not.toMatch(/^@iothreads\/\w+\/testing$/);
       }

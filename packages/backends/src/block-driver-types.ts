@@ -1,25 +1,35 @@
 import { BlockDriverError, type BlockDriver, type BlockDriverContext } from './block-driver.js';
-import type { BlockDriverType, PreparedDrive } from './block-driver-type.js';
+import type { BlockDriverType, HeldDrive, PreparedDrive } from './block-driver-type.js';
 import { FileDriverType, type FileDriveOptions } from './file/file-driver-type.js';
 import { MemoryDriverType, type MemoryDriveOptions } from './memory/memory-driver-type.js';
 import { ModuleDriverType, type ModuleDriveOptions } from './module/module-driver-type.js';
 import { NullDriverType, type NullDriveOptions } from './null/null-driver-type.js';
 import { describeValue, isPlainObject } from './parse-options.js';
+import { RawDriverType, type RawDriveOptions } from './raw/raw-driver-type.js';
 
 /** A disk as a user writes it down: `driver` says which kind, the other fields are that driver's options. */
-export type DriveOptions = FileDriveOptions | MemoryDriveOptions | ModuleDriveOptions | NullDriveOptions;
+export type DriveOptions =
+  | FileDriveOptions
+  | MemoryDriveOptions
+  | ModuleDriveOptions
+  | NullDriveOptions
+  | RawDriveOptions;
 
 /** A drive whose options have been checked; defaults are filled in. */
 export interface ParsedDrive {
   readonly type: BlockDriverType;
-  /** What `type.parse` returned; means something to `type.prepare` alone. */
+  /** What `type.parse` returned; means something to `type.hold` alone. */
   readonly options: unknown;
 }
 
 const types: ReadonlyMap<string, BlockDriverType> = new Map(
-  [new FileDriverType(), new MemoryDriverType(), new ModuleDriverType(), new NullDriverType()].map(
-    (type): [string, BlockDriverType] => [type.name, type],
-  ),
+  [
+    new FileDriverType(),
+    new MemoryDriverType(),
+    new ModuleDriverType(),
+    new NullDriverType(),
+    new RawDriverType(parseDrive),
+  ].map((type): [string, BlockDriverType] => [type.name, type]),
 );
 
 /** @throws BlockDriverError `ERR_DRIVE_OPTION`, listing the known drivers, when there is none of that name. */
@@ -51,18 +61,20 @@ export function parseDrive(drive: unknown, path = 'drive'): ParsedDrive {
 }
 
 /**
- * Checks a drive and sets up once what all iothreads share of it. The result survives structured cloning.
+ * Opens and checks a drive once, on the controlling thread, for as long as a device or a node uses it. What its `prepared`
+ * says survives structured cloning.
  *
  * @param readOnly the device is to be read-only whatever the disk allows
+ * @param path what error messages call the drive
  * @throws BlockDriverError when an option is wrong or the disk can't be used
  */
-export async function prepareDrive(drive: DriveOptions, readOnly = false): Promise<PreparedDrive> {
-  const { type, options } = parseDrive(drive);
-  return type.prepare(options, readOnly);
+export async function holdDrive(drive: DriveOptions, readOnly = false, path = 'drive'): Promise<HeldDrive> {
+  const { type, options } = parseDrive(drive, path);
+  return type.hold(options, readOnly);
 }
 
 /**
- * Opens a prepared drive on the thread that is to own it.
+ * Opens a drive that is held on the thread that is to own it.
  *
  * @throws BlockDriverError when the disk can't be opened (any more)
  */

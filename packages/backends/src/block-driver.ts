@@ -40,6 +40,12 @@ export interface BlockDriver {
   readonly poll?: (nowNs: number) => number;
 
   /**
+   * For disks with `poll` whose requests become ready at moments that nobody knows: whether `poll` would find one, by a
+   * look that costs next to nothing. Such a disk calls `attend` of its context when one becomes ready while the loop sleeps.
+   */
+  readonly hasReady?: () => boolean;
+
+  /**
    * For disks with `poll`: when the next request becomes ready, nanoseconds of the iothread's clock, Infinity when
    * none is in flight. The loop does not sleep past it.
    */
@@ -53,6 +59,8 @@ export interface BlockDriver {
 export interface BlockDriverContext {
   /** The iothread's clock: monotonic nanoseconds, the same on every thread of the process. */
   readonly nowNs: () => number;
+  /** Gives the disk's device a turn soon, in which `poll` is called. */
+  readonly attend: () => void;
 }
 
 /** A mistake in a drive's options, or a disk that can't be opened. The message names the file or the field. */

@@ -6,12 +6,12 @@ export {
   type BlockDriverContext,
   type BlockGeometry,
 } from './block-driver.js';
-export { type BlockDriverType, type PreparedDrive } from './block-driver-type.js';
+export { type BlockDriverType, type HeldDrive, type PreparedDrive } from './block-driver-type.js';
 export {
   driverType,
+  holdDrive,
   openDrive,
   parseDrive,
-  prepareDrive,
   type DriveOptions,
   type ParsedDrive,
 } from './block-driver-types.js';
@@ -26,3 +26,4 @@ export { type MemoryDriveOptions } from './memory/memory-driver-type.js';
 export { type ModuleDriveOptions } from './module/module-driver-type.js';
 export { type CreateDisk, type UserDisk } from './module/user-disk.js';
 export { type NullDriveOptions } from './null/null-driver-type.js';
+export { type RawDriveOptions } from './raw/raw-driver-type.js';

@@ -7,6 +7,15 @@ export function isDiskSize(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) % SECTOR_SIZE === 0;
 }
 
+/** @throws BlockDriverError `ERR_DRIVE_SIZE` when `sizeBytes` can't be the size of the disk of that name */
+export function checkDiskSize(name: string, sizeBytes: number): void {
+  if (isDiskSize(sizeBytes)) return;
+  throw new BlockDriverError(
+    'ERR_DRIVE_SIZE',
+    `${name}: its size must be a positive multiple of 512 (bytes), got ${describeValue(sizeBytes)}`,
+  );
+}
+
 /** An option that is a disk's size in bytes. */
 export const diskSizeSchema = v.custom<number>(isDiskSize, 'must be a positive multiple of 512 (bytes)');
 

@@ -1,4 +1,4 @@
-import type { SegmentList } from '@iothreads/core';
+import type { MemoryRegion, SegmentList } from '@iothreads/core';
 
 /**
  * A place in a scatter-gather list, for moving its bytes in several steps. Leaves the list as it is; used again by
@@ -23,6 +23,11 @@ export class SegmentCursor {
   /** Entries from here to the end, the one it stands in included. */
   get entriesLeft(): number {
     return this.#list!.length - this.#index;
+  }
+
+  /** The current entry's region. */
+  get region(): MemoryRegion {
+    return this.#list!.regions[this.#index]!;
   }
 
   /** The memory of the current entry's region; `offset` and `run` say which part of it. */
@@ -61,6 +66,21 @@ export class SegmentCursor {
       views.push(list.regions[i]!.bytes.subarray(offset, offset + list.lengths[i]!));
     }
     return views;
+  }
+
+  /** Adds the runs from here on to a vector, `limit` of them at most. Does not move. @returns how many it added */
+  pushTo(
+    vector: { push(address: number, byteLength: number): void },
+    hostAddress: (region: MemoryRegion) => number,
+    limit: number,
+  ): number {
+    const list = this.#list!;
+    const end = Math.min(list.length, this.#index + limit);
+    vector.push(hostAddress(this.region) + this.offset, this.run);
+    for (let i = this.#index + 1; i < end; i++) {
+      vector.push(hostAddress(list.regions[i]!) + list.offsets[i]!, list.lengths[i]!);
+    }
+    return end - this.#index;
   }
 
   /** Fills the memory from here on with `source`, at most `left` bytes, and moves behind them. */

@@ -1,4 +1,4 @@
-import { driverType, openDrive, parseDrive, prepareDrive } from '@iothreads/backends';
+import { driverType, holdDrive, openDrive, parseDrive } from '@iothreads/backends';
 import { describe, expect, test } from 'vitest';
 import { driverError } from './support.js';
 
@@ -8,16 +8,16 @@ describe('a mistake in a drive names the field', () => {
     [null, 'drive: must be an object with the field "driver", got null'],
     [[], 'drive: must be an object with the field "driver", got an array'],
     ['null', 'drive: must be an object with the field "driver", got "null"'],
-    [{}, 'drive.driver: unknown driver undefined (known: file, memory, module, null)'],
-    [{ driver: 'nul' }, 'drive.driver: unknown driver "nul" (known: file, memory, module, null)'],
-    [{ driver: 'toString' }, 'drive.driver: unknown driver "toString" (known: file, memory, module, null)'],
+    [{}, 'drive.driver: unknown driver undefined (known: file, memory, module, null, raw)'],
+    [{ driver: 'nul' }, 'drive.driver: unknown driver "nul" (known: file, memory, module, null, raw)'],
+    [{ driver: 'toString' }, 'drive.driver: unknown driver "toString" (known: file, memory, module, null, raw)'],
     [
       { driver: 'null', latency: 3 },
       'drive.latency: unknown option of driver "null" (known: size, latencyNs, readZeroes)',
     ],
     [
       { driver: 'file', filename: 'disk.img', toString: 1 },
-      'drive.toString: unknown option of driver "file" (known: filename)',
+      'drive.toString: unknown option of driver "file" (known: filename, aio, cacheDirect, cacheNoFlush, discard, locking, readOnly)',
     ],
     [{ driver: 'null', size: 0 }, 'drive.size: must be a positive multiple of 512 (bytes), got 0'],
     [{ driver: 'null', size: 513 }, 'drive.size: must be a positive multiple of 512 (bytes), got 513'],
@@ -39,7 +39,19 @@ describe('a mistake in a drive names the field', () => {
     [{ driver: 'file' }, 'drive.filename: required by driver "file"'],
     [{ driver: 'file', filename: '' }, 'drive.filename: must be a path, got ""'],
     [{ driver: 'file', filename: 'a\0b' }, 'drive.filename: must be a path, got "a\\u0000b"'],
-    [{ driver: 'file', path: '/disk' }, 'drive.path: unknown option of driver "file" (known: filename)'],
+    [{ driver: 'file', path: '/disk' }, 'drive.path: unknown option of driver "file" (known: filename, aio, cacheDirect, cacheNoFlush, discard, locking, readOnly)'],
+    [{ driver: 'file', filename: 'a', aio: 'posix' }, 'drive.aio: must be "io_uring", "threads" or "native", got "posix"'],
+    [{ driver: 'file', filename: 'a', cacheDirect: 'on' }, 'drive.cacheDirect: must be true or false, got "on"'],
+    [{ driver: 'file', filename: 'a', cacheNoFlush: 0 }, 'drive.cacheNoFlush: must be true or false, got 0'],
+    [{ driver: 'file', filename: 'a', discard: true }, 'drive.discard: must be "unmap" or "ignore", got true'],
+    [{ driver: 'file', filename: 'a', locking: 'no' }, 'drive.locking: must be "on", "off" or "auto", got "no"'],
+    [{ driver: 'file', filename: 'a', readOnly: null }, 'drive.readOnly: must be true or false, got null'],
+    [{ driver: 'raw' }, 'drive.file: required by driver "raw"'],
+    [{ driver: 'raw', file: 'node0' }, 'drive.file: must be an object with the field "driver", got "node0"'],
+    [{ driver: 'raw', file: { driver: 'null', size: 1 } }, 'drive.file.size: must be a positive multiple of 512 (bytes), got 1'],
+    [{ driver: 'raw', file: { driver: 'null' }, offset: 100 }, 'drive.offset: must be a multiple of 512 (bytes), got 100'],
+    [{ driver: 'raw', file: { driver: 'null' }, offset: -512 }, 'drive.offset: must be a multiple of 512 (bytes), got -512'],
+    [{ driver: 'raw', file: { driver: 'null' }, size: 0 }, 'drive.size: must be a positive multiple of 512 (bytes), got 0'],
     [{ driver: 'memory' }, 'drive.size: needed where there is no buffer'],
     [
       { driver: 'memory', buffer: new ArrayBuffer(512) },
@@ -78,21 +90,21 @@ describe('a mistake in a drive names the field', () => {
 test('an unknown driver is refused with the list of those there are', async () => {
   const error = await driverError(() => driverType('qcow2'));
   expect(error.code).toBe('ERR_DRIVE_OPTION');
-  expect(error.message).toBe('unknown driver "qcow2" (known: file, memory, module, null)');
+  expect(error.message).toBe('unknown driver "qcow2" (known: file, memory, module, null, raw)');
 });
 
 test('every driver is found under its own name', () => {
-  for (const name of ['file', 'memory', 'module', 'null']) expect(driverType(name).name).toBe(name);
+  for (const name of ['file', 'memory', 'module', 'null', 'raw']) expect(driverType(name).name).toBe(name);
 });
 
 test('a prepared drive that was cloned to another thread opens as the same disk', async () => {
-  const prepared = await prepareDrive({ driver: 'null', size: 4096, latencyNs: 5, readZeroes: true }, true);
-  const driver = await openDrive(structuredClone(prepared), { nowNs: () => 0 });
+  const { prepared } = await holdDrive({ driver: 'null', size: 4096, latencyNs: 5, readZeroes: true }, true);
+  const driver = await openDrive(structuredClone(prepared), { nowNs: () => 0, attend: () => {} });
   expect(driver.geometry).toEqual({ sizeBytes: 4096, readOnly: true, discard: false, writeZeroes: false });
   await driver.close();
 });
 
-test('prepareDrive checks options: it is not for checked ones only', async () => {
-  const error = await driverError(() => prepareDrive({ driver: 'null', size: 1 }));
+test('holdDrive checks options: it is not for checked ones only', async () => {
+  const error = await driverError(() => holdDrive({ driver: 'null', size: 1 }));
   expect(error.code).toBe('ERR_DRIVE_OPTION');
 });

@@ -1,5 +1,5 @@
 import { BlockOperation, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '@iothreads/core';
-import { openDrive, prepareDrive } from '@iothreads/backends';
+import { holdDrive } from '@iothreads/backends';
 import { describe, expect, test } from 'vitest';
 import { REGION_BORDER, TestDisk, driverError, expectBytes, pattern } from './support.js';
 
@@ -59,12 +59,12 @@ describe.each(['sync', 'async'] as const)('%s', (mode) => {
 });
 
 test('what one iothread wrote is there when the disk has moved to another', async () => {
-  const prepared = await prepareDrive({ driver: 'memory', size: 4096 });
-  const first = new TestDisk(await openDrive(structuredClone(prepared), { nowNs: () => 0 }));
+  const { prepared } = await holdDrive({ driver: 'memory', size: 4096 });
+  const first = await TestDisk.openPrepared(prepared);
   first.memory.write(0, pattern(512));
   await first.run('async', first.owner.transfer(BlockOperation.WRITE, 3584, [[0, 512]]));
   await first.driver.close();
-  const second = new TestDisk(await openDrive(structuredClone(prepared), { nowNs: () => 0 }));
+  const second = await TestDisk.openPrepared(prepared);
   await second.run('async', second.owner.transfer(BlockOperation.READ, 3584, [[512, 512]]));
   expectBytes(second.memory.read(512, 512), pattern(512));
 });
@@ -77,7 +77,7 @@ test('a batch completes within submit, in order, and only the first count of it'
 });
 
 test('a disk larger than what can be allocated is an error that says so', async () => {
-  const error = await driverError(() => prepareDrive({ driver: 'memory', size: 2 ** 52 }));
+  const error = await driverError(() => holdDrive({ driver: 'memory', size: 2 ** 52 }));
   expect(error.code).toBe('ERR_DRIVE_SIZE');
   expect(error.message).toContain(`${2 ** 52} bytes`);
 });

@@ -1,4 +1,4 @@
-import { openDrive, prepareDrive, type DriveOptions } from '@iothreads/backends';
+import { holdDrive, openDrive, type DriveOptions } from '@iothreads/backends';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { driverError, temporaryDirectory } from './support.js';
 
 const GOOD = 'export default { size: 1024, pread() {} };';
-const clock = { nowNs: () => 0 };
+const clock = { nowNs: () => 0, attend: () => {} };
 
 function moduleFile(source: string, name = 'disk.mjs'): string {
   const filename = join(temporaryDirectory(), name);
@@ -28,7 +28,7 @@ describe('a module is found by', () => {
     const fromHere = relative(process.cwd(), filename);
     expect(fromHere.startsWith('../')).toBe(true);
     for (const url of [filename, href, fromHere]) {
-      const prepared = await prepareDrive(drive(url));
+      const { prepared } = await holdDrive(drive(url));
       expect(prepared.state).toEqual({ url: href, options: undefined });
       expect(prepared.geometry.sizeBytes).toBe(1024);
     }
@@ -44,7 +44,7 @@ describe('a module is found by', () => {
     const cwd = process.cwd();
     process.chdir(directory);
     try {
-      const prepared = await prepareDrive(drive('my-disk'));
+      const { prepared } = await holdDrive(drive('my-disk'));
       expect(prepared.geometry.sizeBytes).toBe(1024);
       expect((prepared.state as { url: string }).url).toMatch(/^file:.*\/my-disk\/disk\.mjs$/);
     } finally {
@@ -65,7 +65,7 @@ describe('a module is found by', () => {
       const cwd = process.cwd();
       process.chdir(directory);
       try {
-        const error = await driverError(() => prepareDrive(drive('import-only-disk')));
+        const error = await driverError(() => holdDrive(drive('import-only-disk')));
         expect(error.code).toBe('ERR_DRIVE_MODULE');
         expect(error.message).toMatch(/^module import-only-disk: .* name its file by a path$/);
       } finally {
@@ -85,7 +85,7 @@ test.each([
     'class Disk { get size() { return 1024; } pread() {} } export default () => new Disk();',
   ],
 ])('a disk can be exported as %s', async (_, source) => {
-  const prepared = await prepareDrive(drive(moduleFile(source)));
+  const { prepared } = await holdDrive(drive(moduleFile(source)));
   expect(prepared.geometry.sizeBytes).toBe(1024);
 });
 
@@ -124,20 +124,20 @@ describe('a mistake in a module is named, with its url', () => {
     ['throw new Error("not today");', "can't be loaded: not today"],
   ])('%s', async (source, message) => {
     const filename = moduleFile(source);
-    const error = await driverError(() => prepareDrive(drive(filename)));
+    const error = await driverError(() => holdDrive(drive(filename)));
     expect(error.code).toBe('ERR_DRIVE_MODULE');
     expect(error.message).toBe(`module ${pathToFileURL(filename).href}: ${message}`);
   });
 
   test('that is not there', async () => {
     const filename = join(temporaryDirectory(), 'absent.mjs');
-    const error = await driverError(() => prepareDrive(drive(filename)));
+    const error = await driverError(() => holdDrive(drive(filename)));
     expect(error.code).toBe('ERR_DRIVE_MODULE');
     expect(error.message).toContain(`module ${pathToFileURL(filename).href}: can't be loaded: `);
   });
 
   test('that was written like a package but is a file', async () => {
-    const error = await driverError(() => prepareDrive(drive('absent-disk.mjs')));
+    const error = await driverError(() => holdDrive(drive('absent-disk.mjs')));
     expect(error.code).toBe('ERR_DRIVE_MODULE');
     expect(error.message).toMatch(/^module absent-disk\.mjs: .*no such package.*\.\/absent-disk\.mjs$/);
   });
@@ -146,9 +146,9 @@ describe('a mistake in a module is named, with its url', () => {
   test('in TypeScript, where Node.js can not import it; where it can, it is a disk like any other', () => {
     const filename = moduleFile(GOOD, 'disk.ts');
     const script = `
-      import { prepareDrive } from '@iothreads/backends';
+      import { holdDrive } from '@iothreads/backends';
       const drive = { driver: 'module', url: ${JSON.stringify(filename)} };
-      await prepareDrive(drive).then(({ driver }) => console.log(driver), ({ code, message }) => console.log(code, message));`;
+      await holdDrive(drive).then(({ prepared }) => console.log(prepared.driver), ({ code, message }) => console.log(code, message));`;
     const output = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
       cwd: new URL('..', import.meta.url),
       env: {},
@@ -166,14 +166,14 @@ describe('a mistake in a module is named, with its url', () => {
   });
 });
 
-test('the disk made for the geometry is closed before prepare ends, and that of an iothread by close', async () => {
+test('the disk made for the geometry is closed before the drive is held, and that of an iothread by close', async () => {
   const filename = moduleFile(`export default ({ counts }) => {
     const made = new Int32Array(counts);
     made[0]++;
     return { size: 512, pread() {}, async close() { await null; made[1]++; } };
   };`);
   const counts = new SharedArrayBuffer(8);
-  const prepared = await prepareDrive(drive(filename, { counts }));
+  const { prepared } = await holdDrive(drive(filename, { counts }));
   expect([...new Int32Array(counts)]).toEqual([1, 1]);
   const driver = await openDrive(structuredClone(prepared), clock);
   expect([...new Int32Array(counts)]).toEqual([2, 1]);
@@ -186,7 +186,7 @@ test('a module that changes its options changes only its own copy', async () => 
     'export default (options) => { const { size } = options; options.size = 1; return { size, pread() {} }; };',
   );
   const options = { size: 1024 };
-  const prepared = await prepareDrive(drive(filename, options));
+  const { prepared } = await holdDrive(drive(filename, options));
   expect(options).toEqual({ size: 1024 });
   const driver = await openDrive(prepared, clock);
   expect(driver.geometry.sizeBytes).toBe(1024);
@@ -198,7 +198,7 @@ test('a disk of another size than it was prepared with is refused and closed', a
     return { size: 512 * ++state[0], pread() {}, close() { state[1]++; } };
   };`);
   const counts = new SharedArrayBuffer(8);
-  const prepared = await prepareDrive(drive(filename, { counts }));
+  const { prepared } = await holdDrive(drive(filename, { counts }));
   const error = await driverError(() => openDrive(prepared, clock));
   expect(error.code).toBe('ERR_DRIVE_MODULE');
   expect(error.message).toContain("the disk's size was 512 and is 1024 now");

@@ -1,5 +1,5 @@
 import { BlockOperation, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, type BlockRequest } from '@iothreads/core';
-import { prepareDrive } from '@iothreads/backends';
+import { holdDrive } from '@iothreads/backends';
 import { expect, test } from 'vitest';
 import { TestDisk, expectBytes, pattern } from './support.js';
 
@@ -27,7 +27,7 @@ function reads(disk: TestDisk, count: number): BlockRequest[] {
 }
 
 test('defaults: one GiB, offering all that a disk can', async () => {
-  const prepared = await prepareDrive({ driver: 'null' });
+  const { prepared } = await holdDrive({ driver: 'null' });
   expect(prepared.geometry).toEqual({
     sizeBytes: 1024 ** 3,
     readOnly: false,

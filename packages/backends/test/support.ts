@@ -9,11 +9,13 @@ import {
 import {
   BlockDriverError,
   DRIVER_ERROR_CHANNEL,
+  holdDrive,
   openDrive,
-  prepareDrive,
   type BlockDriver,
   type DriveOptions,
   type DriverErrorMessage,
+  type HeldDrive,
+  type PreparedDrive,
 } from '@iothreads/backends';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -57,6 +59,12 @@ class TestMemory {
 /** A guest's buffer: address and bytes. */
 export type Segment = readonly [address: number, byteLength: number];
 
+/** 1500 buffers of one sector with gaps between them, on both sides of the border between two regions. */
+export const scattered: readonly Segment[] = Array.from({ length: 1500 }, (_, i): Segment => [
+  REGION_BORDER - 700 * 1024 + i * 1024 + 512,
+  512,
+]);
+
 /** A device of which only the completion side is there. */
 class TestOwner implements RequestOwner {
   readonly done: { readonly request: BlockRequest; readonly status: BlockStatus }[] = [];
@@ -95,13 +103,16 @@ class TestOwner implements RequestOwner {
     return request;
   }
 
-  ranges(operation: BlockOperation, ...ranges: readonly (readonly [position: number, byteLength: number])[]) {
+  ranges(
+    operation: BlockOperation,
+    ...ranges: readonly (readonly [position: number, byteLength: number, unmap?: boolean])[]
+  ): BlockRequest {
     const request = this.#request(operation);
     request.rangeCount = ranges.length;
-    for (const [position, byteLength] of ranges) {
+    for (const [position, byteLength, unmap = false] of ranges) {
       request.rangePositions.push(position);
       request.rangeLengths.push(byteLength);
-      request.rangeUnmaps.push(0);
+      request.rangeUnmaps.push(unmap ? 1 : 0);
     }
     return request;
   }
@@ -133,8 +144,18 @@ export class TestDisk {
     this.driver = driver;
   }
 
-  static async open(drive: DriveOptions, readOnly = false, nowNs: () => number = () => 0): Promise<TestDisk> {
-    return new TestDisk(await openDrive(await prepareDrive(drive, readOnly), { nowNs }));
+  /** Opens a drive that is held until the test ends. */
+  static async open(drive: DriveOptions, readOnly = false, nowNs?: () => number): Promise<TestDisk> {
+    const { prepared } = await hold(drive, readOnly);
+    return TestDisk.openPrepared(prepared, nowNs);
+  }
+
+  static async openPrepared(prepared: PreparedDrive, nowNs: () => number = () => 0): Promise<TestDisk> {
+    const attend = (): void => {
+      driver.poll?.(nowNs());
+    };
+    const driver = await openDrive(structuredClone(prepared), { nowNs, attend });
+    return new TestDisk(driver);
   }
 
   async run(mode: Mode, request: BlockRequest): Promise<BlockStatus> {
@@ -160,10 +181,17 @@ export function expectBytes(actual: Uint8Array, expected: Uint8Array): void {
   expect(actual.findIndex((byte, i) => byte !== expected[i])).toBe(-1);
 }
 
-const cleanups: (() => void)[] = [];
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0).toReversed()) cleanup();
+const cleanups: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
+
+/** Holds a drive until the test ends. */
+export async function hold(drive: DriveOptions, readOnly = false): Promise<HeldDrive> {
+  const held = await holdDrive(drive, readOnly);
+  cleanups.push(() => held.close());
+  return held;
+}
 
 /** A directory that is gone after the test. */
 export function temporaryDirectory(): string {

@@ -65,11 +65,18 @@ export interface ScaleCell {
   readonly iops: number;
 }
 
+/**
+ * Which request the breakdown looks at. `asleep`: both sides sleep between requests, doorbell and interrupt go through
+ * shared memory; `asleep-eventfd`: the same through eventfds. `polling`: both sides poll. `file-threads` and `file-io_uring`:
+ * both sides poll, and the disk is a cached file, read by a thread pool or an io_uring.
+ */
+export type BreakdownVariantName = 'asleep' | 'asleep-eventfd' | 'polling' | 'file-threads' | 'file-io_uring';
+
 export interface BreakdownStep {
   readonly step: string;
   readonly mean_ns: number;
-  /** How the doorbell found the iothread; absent where only one way was measured. */
-  readonly variant?: 'asleep' | 'polling';
+  /** How it was measured; absent where only one way was. */
+  readonly variant?: BreakdownVariantName;
 }
 
 export interface Machine {

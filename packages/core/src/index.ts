@@ -12,6 +12,7 @@ export * from './virtio-blk/block-limits.js';
 export * from './virtio-blk/block-request.js';
 export * from './virtio-blk/config-space.js';
 export * from './virtio-blk/constants.js';
+export * from './virtio-blk/offered-features.js';
 export * from './virtio-blk/request-parser.js';
 export * from './virtio-blk/virtio-blk-device.js';
 export * from './dispatch/dispatch-policy.js';

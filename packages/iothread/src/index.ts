@@ -2,12 +2,14 @@
 export { IOThreadRuntime } from './control/runtime.js';
 export type { BlockStatsReport, IOThreadReport, RuntimeEvents, RuntimeOptions } from './control/runtime.js';
 export { BlockDevice } from './control/block-device.js';
+export { ExportedDevice, type ExportedQueue } from './control/exported-device.js';
 export { checkConfiguration } from './control/configuration.js';
 export type {
   CheckedDevice,
   CheckedIOThread,
   Configuration,
   DeviceOptions,
+  ExportOptions,
   IOThreadOptions,
 } from './control/configuration.js';
 export type { VqMappingOptions } from './control/vq-mapping.js';
@@ -15,5 +17,6 @@ export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from './shared/device-channel.js';
 export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';
 export type { LoopStatisticsValues } from './shared/loop-statistics.js';
+export type { MappedRegion } from './worker/mapped-memory.js';
 export type { DriverErrorReport } from './worker/driver-error-reports.js';
 export { nowNs } from './clock.js';

@@ -11,7 +11,11 @@ export type IOThreadErrorCode =
   | 'ERR_IOTHREAD_DIED'
   /** Requests were still in flight when the time to drain was over. */
   | 'ERR_DRAIN_TIMEOUT'
-  | 'ERR_RUNTIME_CLOSED';
+  | 'ERR_RUNTIME_CLOSED'
+  /** A ring can't be trusted any more; it is not served until it is started anew. */
+  | 'ERR_RING_BROKEN'
+  /** Only Linux has what is asked for, or a package is missing. */
+  | 'ERR_NOT_SUPPORTED';
 
 /** An error of the runtime's control plane. */
 export class IOThreadError extends Error {

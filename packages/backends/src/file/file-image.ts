@@ -1,26 +1,35 @@
 import { SECTOR_SIZE } from '@iothreads/core';
-import { constants, type Stats } from 'node:fs';
-import { open, stat, type FileHandle } from 'node:fs/promises';
+import { closeSync, constants, fstat, open, read, stat, type Stats } from 'node:fs';
+import { promisify } from 'node:util';
 import { BlockDriverError } from '../block-driver.js';
 import { isDiskSize } from '../parse-options.js';
+import type { Linux } from './load-linux.js';
+
+/** An image that has been opened. Who has it closes the descriptor: nothing else would, and nothing else must. */
+export interface OpenedImage {
+  readonly fd: number;
+  readonly stats: Stats;
+}
 
 /**
  * Opens a raw image: a regular file or a block device.
  *
+ * @param flags of open(2) besides those for reading and writing
  * @throws BlockDriverError with the errno name as its code; the message names the file and says what to do
  */
-export async function openImage(filename: string, readOnly: boolean): Promise<FileHandle> {
+export async function openImage(filename: string, readOnly: boolean, flags = 0): Promise<OpenedImage> {
   try {
     // Before opening: to open a FIFO would wait for its other end.
-    checkType(filename, await stat(filename));
-    const handle = await open(filename, readOnly ? constants.O_RDONLY : constants.O_RDWR);
+    checkType(filename, await promisify(stat)(filename));
+    const fd = await promisify(open)(filename, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | flags);
     try {
-      checkType(filename, await handle.stat());
+      const stats = await promisify(fstat)(fd);
+      checkType(filename, stats);
+      return { fd, stats };
     } catch (error) {
-      await handle.close();
+      closeSync(fd);
       throw error;
     }
-    return handle;
   } catch (error) {
     throw error instanceof BlockDriverError ? error : openError(filename, readOnly, error);
   }
@@ -31,9 +40,12 @@ export async function openImage(filename: string, readOnly: boolean): Promise<Fi
  *
  * @throws BlockDriverError `ERR_DRIVE_SIZE` when it is no positive multiple of 512
  */
-export async function imageSizeBytes(filename: string, handle: FileHandle): Promise<number> {
-  const stats = await handle.stat();
-  const size = stats.isBlockDevice() ? await probeSizeBytes(handle) : stats.size;
+export async function imageSizeBytes(
+  filename: string,
+  { fd, stats }: OpenedImage,
+  linux: Linux | undefined,
+): Promise<number> {
+  const size = stats.isBlockDevice() ? await blockDeviceBytes(fd, linux) : stats.size;
   if (isDiskSize(size)) return size;
   throw new BlockDriverError(
     'ERR_DRIVE_SIZE',
@@ -44,14 +56,15 @@ export async function imageSizeBytes(filename: string, handle: FileHandle): Prom
   );
 }
 
-/**
- * Size of a block device, for which stat(2) says 0 and Node.js has no other call: the first sector that can't be read,
- * found by halving.
- */
-async function probeSizeBytes(handle: FileHandle): Promise<number> {
+/** stat(2) says 0 of block devices. */
+const blockDeviceBytes = async (fd: number, linux: Linux | undefined): Promise<number> =>
+  linux === undefined ? probeSizeBytes(fd) : linux.blockDeviceSizeBytes(fd);
+
+/** Size of a block device where Node.js has no call for it: the first sector that can't be read, found by halving. */
+async function probeSizeBytes(fd: number): Promise<number> {
   const sector = new Uint8Array(SECTOR_SIZE);
   const readable = async (index: number): Promise<boolean> => {
-    const { bytesRead } = await handle.read(sector, 0, SECTOR_SIZE, index * SECTOR_SIZE);
+    const { bytesRead } = await promisify(read)(fd, sector, 0, SECTOR_SIZE, index * SECTOR_SIZE);
     return bytesRead === SECTOR_SIZE;
   };
   let sectors = 0;

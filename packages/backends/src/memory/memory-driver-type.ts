@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { BlockDriverError, type BlockDriver } from '../block-driver.js';
-import type { BlockDriverType, PreparedDrive } from '../block-driver-type.js';
+import type { BlockDriverType, HeldDrive, PreparedDrive } from '../block-driver-type.js';
+import { fixedDrive } from '../fixed-drive.js';
 import { diskSizeSchema, isDiskSize, parseOptions } from '../parse-options.js';
 import { MemoryDriver, type MemoryDriverState } from './memory-driver.js';
 
@@ -50,16 +51,17 @@ export class MemoryDriverType implements BlockDriverType<MemoryOptions, MemoryDr
     return { size: buffer.byteLength, buffer };
   }
 
-  async prepare(options: MemoryOptions, readOnly: boolean): Promise<PreparedDrive<MemoryDriverState>> {
-    return {
+  async hold({ size, buffer }: MemoryOptions, readOnly: boolean): Promise<HeldDrive<MemoryDriverState>> {
+    return fixedDrive('a memory disk', {
       driver: this.name,
-      geometry: { sizeBytes: options.size, readOnly, discard: !readOnly, writeZeroes: !readOnly },
-      state: { buffer: options.buffer ?? allocate(options.size) },
-    };
+      geometry: { sizeBytes: size, readOnly, discard: !readOnly, writeZeroes: !readOnly },
+      offset: 0,
+      state: { buffer: buffer ?? allocate(size) },
+    });
   }
 
   async open(prepared: PreparedDrive<MemoryDriverState>): Promise<BlockDriver> {
-    return new MemoryDriver(prepared.geometry, prepared.state);
+    return new MemoryDriver(prepared);
   }
 }
 

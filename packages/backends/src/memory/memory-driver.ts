@@ -7,6 +7,7 @@ import {
   type BlockStatus,
 } from '@iothreads/core';
 import type { BlockDriver, BlockGeometry } from '../block-driver.js';
+import type { PreparedDrive } from '../block-driver-type.js';
 import { writesDisk } from '../writes-disk.js';
 
 /** What an iothread needs of a memory disk: the memory itself, the same on every thread. */
@@ -22,9 +23,9 @@ export class MemoryDriver implements BlockDriver {
   readonly geometry: BlockGeometry;
   readonly #disk: Uint8Array;
 
-  constructor(geometry: BlockGeometry, state: MemoryDriverState) {
+  constructor({ geometry, offset, state }: PreparedDrive<MemoryDriverState>) {
     this.geometry = geometry;
-    this.#disk = new Uint8Array(state.buffer, 0, geometry.sizeBytes);
+    this.#disk = new Uint8Array(state.buffer, offset, geometry.sizeBytes);
   }
 
   executeSync(request: BlockRequest): BlockStatus {

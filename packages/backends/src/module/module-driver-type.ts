@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { BlockDriverError, type BlockDriver } from '../block-driver.js';
-import type { BlockDriverType, PreparedDrive } from '../block-driver-type.js';
+import type { BlockDriverType, HeldDrive, PreparedDrive } from '../block-driver-type.js';
+import { fixedDrive } from '../fixed-drive.js';
 import { parseOptions } from '../parse-options.js';
 import { ModuleDriver } from './module-driver.js';
 import { loadUserDisk, messageOf, moduleError, resolveModuleUrl } from './module-loader.js';
@@ -33,6 +34,8 @@ export interface ModuleDriverState {
   /** What to import: a URL, whatever the working directory is. */
   readonly url: string;
   readonly options: unknown;
+  /** What the disk said its size was, bytes. */
+  readonly size: number;
 }
 
 /** The driver `module`. */
@@ -52,7 +55,7 @@ export class ModuleDriverType implements BlockDriverType<ModuleOptions, ModuleDr
     }
   }
 
-  async prepare(options: ModuleOptions, readOnly: boolean): Promise<PreparedDrive<ModuleDriverState>> {
+  async hold(options: ModuleOptions, readOnly: boolean): Promise<HeldDrive<ModuleDriverState>> {
     const url = resolveModuleUrl(options.url);
     // A clone of its own, like the one an iothread gets: what the module does to it stays there.
     const disk = await loadUserDisk(url, structuredClone(options.options));
@@ -65,21 +68,22 @@ export class ModuleDriverType implements BlockDriverType<ModuleOptions, ModuleDr
         discard: writable && disk.trim !== undefined,
         writeZeroes: writable,
       },
-      state: { url, options: options.options },
+      offset: 0,
+      state: { url, options: options.options, size: disk.size },
     };
     await closeDisk(url, disk);
-    return prepared;
+    return fixedDrive(url, prepared);
   }
 
   async open(prepared: PreparedDrive<ModuleDriverState>): Promise<BlockDriver> {
-    const { url, options } = prepared.state;
+    const { url, options, size } = prepared.state;
     const disk = await loadUserDisk(url, structuredClone(options));
-    const { size } = disk;
-    if (size !== prepared.geometry.sizeBytes) {
+    const sizeNow = disk.size;
+    if (sizeNow !== size) {
       await closeDisk(url, disk);
-      throw moduleError(url, `the disk's size was ${prepared.geometry.sizeBytes} and is ${size} now`);
+      throw moduleError(url, `the disk's size was ${size} and is ${sizeNow} now`);
     }
-    return new ModuleDriver(prepared.geometry, disk);
+    return new ModuleDriver(prepared.geometry, prepared.offset, disk);
   }
 }
 

@@ -25,10 +25,13 @@ const CHUNK_BYTES = 1024 ** 2;
  */
 export class ModuleDriver implements BlockDriver {
   readonly geometry: BlockGeometry;
+  readonly #offset: number;
   readonly #disk: UserDisk;
 
-  constructor(geometry: BlockGeometry, disk: UserDisk) {
+  /** @param offset where on the user's disk this one begins, bytes */
+  constructor(geometry: BlockGeometry, offset: number, disk: UserDisk) {
     this.geometry = geometry;
+    this.#offset = offset;
     this.#disk = disk;
   }
 
@@ -70,12 +73,12 @@ export class ModuleDriver implements BlockDriver {
       case BlockOperation.DISCARD:
         if (this.#disk.trim === undefined) return VIRTIO_BLK_S_UNSUPP;
         for (let i = 0; i < request.rangeCount; i++) {
-          await this.#disk.trim(request.rangePositions[i]!, request.rangeLengths[i]!);
+          await this.#disk.trim(this.#offset + request.rangePositions[i]!, request.rangeLengths[i]!);
         }
         return VIRTIO_BLK_S_OK;
       case BlockOperation.WRITE_ZEROES:
         for (let i = 0; i < request.rangeCount; i++) {
-          await this.#zero(request.rangePositions[i]!, request.rangeLengths[i]!);
+          await this.#zero(this.#offset + request.rangePositions[i]!, request.rangeLengths[i]!);
         }
         return VIRTIO_BLK_S_OK;
       default:
@@ -85,7 +88,7 @@ export class ModuleDriver implements BlockDriver {
 
   async #read(request: BlockRequest, tag: number): Promise<void> {
     const cursor = new SegmentCursor();
-    let position = request.position;
+    let position = this.#offset + request.position;
     for (cursor.start(request.data); cursor.left > 0;) {
       const length = Math.min(cursor.left, CHUNK_BYTES);
       const buffer = new Uint8Array(length);
@@ -101,7 +104,7 @@ export class ModuleDriver implements BlockDriver {
 
   async #write(request: BlockRequest, tag: number): Promise<void> {
     const cursor = new SegmentCursor();
-    let position = request.position;
+    let position = this.#offset + request.position;
     for (cursor.start(request.data); cursor.left > 0;) {
       const buffer = new Uint8Array(Math.min(cursor.left, CHUNK_BYTES));
       cursor.read(buffer);

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { BlockDriver, BlockDriverContext } from '../block-driver.js';
-import type { BlockDriverType, PreparedDrive } from '../block-driver-type.js';
-import { diskSizeSchema, parseOptions } from '../parse-options.js';
+import type { BlockDriverType, HeldDrive, PreparedDrive } from '../block-driver-type.js';
+import { checkDiskSize, diskSizeSchema, parseOptions } from '../parse-options.js';
 import { NullDriver, type NullDriverState } from './null-driver.js';
 
 /** A disk that holds nothing: writes go nowhere, reads bring nothing, and everything takes the same time. */
@@ -39,12 +39,27 @@ export class NullDriverType implements BlockDriverType<NullOptions, NullDriverSt
     return parseOptions(entries, this.name, options, path);
   }
 
-  async prepare(options: NullOptions, readOnly: boolean): Promise<PreparedDrive<NullDriverState>> {
-    const { size, latencyNs, readZeroes } = options;
-    return {
+  async hold(
+    { size, latencyNs, readZeroes }: NullOptions,
+    readOnly: boolean,
+  ): Promise<HeldDrive<NullDriverState>> {
+    const prepare = (sizeBytes: number): PreparedDrive<NullDriverState> => ({
       driver: this.name,
-      geometry: { sizeBytes: size, readOnly, discard: !readOnly, writeZeroes: !readOnly },
+      geometry: { sizeBytes, readOnly, discard: !readOnly, writeZeroes: !readOnly },
+      offset: 0,
       state: { latencyNs, readZeroes },
+    });
+    let prepared = prepare(size);
+    return {
+      get prepared() {
+        return prepared;
+      },
+      notices: [],
+      resize: async (sizeBytes) => {
+        checkDiskSize('null disk', sizeBytes);
+        return (prepared = prepare(sizeBytes));
+      },
+      close: async () => {},
     };
   }
 

@@ -8,7 +8,7 @@ import type { Disk } from '../results.js';
 const FILE_BYTES = 64 << 20;
 const CHUNK_BYTES = 1 << 20;
 
-/** The drives of the experiment. The file is made for the run, is in the page cache by having been written, and goes after it. */
+/** The drives of the experiment. The file is made for the run and only read, is in the page cache by having been written, and goes after it. */
 export class Disks {
   readonly #directory: ScratchDirectory;
 
@@ -41,8 +41,13 @@ export class Disks {
       case 'null-2us':
         return { driver: 'null', latencyNs: 2_000 };
       case 'file':
-        return { driver: 'file', filename: this.#filename };
+        return { driver: 'file', filename: this.#filename, readOnly: true };
     }
+  }
+
+  /** The file, by the thread pool or by an io_uring. */
+  file(aio: 'threads' | 'io_uring'): DeviceOptions['drive'] {
+    return { driver: 'file', filename: this.#filename, aio, readOnly: true };
   }
 
   [Symbol.asyncDispose](): Promise<void> {

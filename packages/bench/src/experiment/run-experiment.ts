@@ -26,7 +26,7 @@ export async function runExperiment(plan: Plan, progress: Progress): Promise<Exp
     const experiment = await measureCells(plan, disks, vcpu, tick);
     const sharing = await measureSharing(plan, vcpu, tick);
     const scale = await measureScale(plan, vcpu, tick);
-    const breakdown = await measureBreakdown(vcpu, tick);
+    const breakdown = await measureBreakdown(vcpu, disks, tick);
     const machine = describeMachine(date, vcpu.lostPct);
     return { experiment, sharing, scale, breakdown, machine };
   } finally {

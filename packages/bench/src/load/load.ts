@@ -31,12 +31,20 @@ interface DeviceResult {
   readonly histogram: ArrayBuffer;
 }
 
+/** Eventfds of a queue whose driver is elsewhere. */
+export interface QueueEventfds {
+  readonly kickFd: number;
+  readonly callFd: number;
+}
+
 /** One request at a time through a traced device, for the breakdown. */
 export interface TraceTask {
   readonly device: DeviceLoad;
   readonly requests: number;
   /** Whether both sides sleep between requests, or poll. */
   readonly asleep: boolean;
+  /** What doorbell and interrupt go through, where that is not the device's port. */
+  readonly eventfds?: QueueEventfds | undefined;
   /** Moments of the device's side, by `TraceMoment`. */
   readonly moments: Float64Array;
 }

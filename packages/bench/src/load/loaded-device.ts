@@ -1,9 +1,10 @@
+import { holdDrive } from '@iothreads/backends';
 import { startDevice } from '@iothreads/core/testing';
 import type { BlockDevice, DeviceOptions, IOThreadRuntime } from '@iothreads/iothread';
 import { forceDispatch } from '@iothreads/iothread/testing';
 import type { Mode } from '../results.js';
 import { createGuestMemory, layOut, QUEUE_SIZE } from './guest-layout.js';
-import type { DeviceLoad } from './load.js';
+import type { DeviceLoad, QueueEventfds } from './load.js';
 
 const DISPATCH = { aio: 'async', sio: 'sync', auto: 'auto' } as const;
 
@@ -43,6 +44,47 @@ export async function addStartedDevice(
       await device.settled();
       new Uint8Array(memory).fill(0);
       await start();
+    },
+  };
+}
+
+/** A device whose doorbell and interrupt are eventfds, as a driver in another process has it. */
+export interface StartedExport extends AsyncDisposable {
+  readonly load: DeviceLoad;
+  readonly eventfds: QueueEventfds;
+}
+
+/** Adds such a device, forced to asynchronous I/O; its guest is in this process nevertheless. Linux only. */
+export async function addStartedExport(
+  runtime: IOThreadRuntime,
+  options: { readonly id: string; readonly iothread: string; readonly drive: DeviceOptions['drive'] },
+): Promise<StartedExport> {
+  const { addressOf, closeFd, createEventfd } = await import('@iothreads/linux');
+  const { id, iothread } = options;
+  const drive = await holdDrive(options.drive);
+  const device = await runtime.addExport({ id, iothreads: [iothread], drive: drive.prepared });
+  await forceDispatch(runtime, id, 'async');
+  const memory = createGuestMemory();
+  await device.setMemory([{ guestAddress: 0, hostAddress: addressOf(memory), size: memory.byteLength }]);
+  const eventfds = { kickFd: createEventfd(), callFd: createEventfd() };
+  await device.startQueues([
+    {
+      index: 0,
+      addresses: layOut(memory, 1).queues[0]!,
+      features: device.offeredFeatures,
+      state: { lastAvail: 0, usedIdx: 0 },
+      ...eventfds,
+      errFd: -1,
+    },
+  ]);
+  return {
+    load: { port: device.port, memory, jobs: 1, sizeBytes: drive.prepared.geometry.sizeBytes },
+    eventfds,
+    [Symbol.asyncDispose]: async () => {
+      await runtime.removeDevice(id);
+      await drive.close();
+      closeFd(eventfds.kickFd);
+      closeFd(eventfds.callFd);
     },
   };
 }

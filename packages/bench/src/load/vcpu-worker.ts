@@ -5,6 +5,7 @@ import { TraceMoment } from '@iothreads/iothread/testing';
 import { layOut } from './guest-layout.js';
 import {
   type DeviceLoad,
+  type QueueEventfds,
   type LoadResult,
   type LoadTask,
   TRACE_STEPS,
@@ -117,10 +118,48 @@ export function run(task: LoadTask): LoadResult {
   };
 }
 
+/** How a guest rings and waits. */
+interface Doorbell {
+  kick(): void;
+  /** Before a request is made available. */
+  prepare(): void;
+  /** Blocks until there was an interrupt since `prepare`, or for a while. */
+  wait(): void;
+}
+
+function channelDoorbell(channel: DeviceChannel): Doorbell {
+  let seen = 0;
+  return {
+    kick: () => {
+      channel.kick(0);
+    },
+    prepare: () => {
+      seen = channel.interrupts(0);
+    },
+    wait: () => void channel.waitForInterrupt(0, seen, 1000),
+  };
+}
+
+async function eventfdDoorbell({ kickFd, callFd }: QueueEventfds): Promise<Doorbell> {
+  const { clearEventfd, signalEventfd, waitReadable } = await import('@iothreads/linux');
+  return {
+    kick: () => {
+      signalEventfd(kickFd);
+    },
+    prepare: () => undefined,
+    wait: () => {
+      if (waitReadable(callFd, 1000)) clearEventfd(callFd);
+    },
+  };
+}
+
 /** One request at a time, each step of its way timed on both sides. */
-export function trace({ device: load, requests, asleep, moments }: TraceTask): TraceResult {
+export async function trace(task: TraceTask): Promise<TraceResult> {
+  const { device: load, requests, asleep, moments, eventfds } = task;
   const device = new LoadedDevice({ ...load, jobs: 1 });
-  const { driver, channel } = device;
+  const { driver } = device;
+  const doorbell =
+    eventfds === undefined ? channelDoorbell(device.channel) : await eventfdDoorbell(eventfds);
   const sums = new Float64Array(TRACE_STEPS.length);
   const steps = new Float64Array(TRACE_STEPS.length);
   if (!asleep) driver.queue.disableInterrupts();
@@ -133,14 +172,14 @@ export function trace({ device: load, requests, asleep, moments }: TraceTask): T
       const untilNs = nowNs() + 300_000;
       while (nowNs() < untilNs);
     }
-    const interrupts = channel.interrupts(0);
+    doorbell.prepare();
     const slot = driver.takeSlot();
     driver.start(slot, VIRTIO_BLK_T_IN, 0, BLOCK_BYTES);
     const startNs = nowNs();
-    if (driver.publish()) channel.kick(0);
+    if (driver.publish()) doorbell.kick();
     const kickedNs = nowNs();
     const deadlineNs = kickedNs + HANG_NS;
-    if (asleep) while (!driver.queue.hasUsed()) channel.waitForInterrupt(0, interrupts, 1000);
+    if (asleep) while (!driver.queue.hasUsed()) doorbell.wait();
     let seenNs = nowNs();
     while (!driver.queue.hasUsed()) {
       seenNs = nowNs();

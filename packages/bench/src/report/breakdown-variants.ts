@@ -1,4 +1,4 @@
-import type { BreakdownStep } from '../results.js';
+import type { BreakdownStep, BreakdownVariantName } from '../results.js';
 
 /** The steps of one way to measure them. */
 export interface BreakdownVariant {
@@ -19,5 +19,13 @@ export function breakdownVariants(breakdown: readonly BreakdownStep[]): Breakdow
 
 /** What a variant is called. */
 export function variantTitle(variant: BreakdownStep['variant']): string {
-  return variant === undefined ? 'An asynchronous request' : `Iothread ${variant}`;
+  return variant === undefined ? 'An asynchronous request' : TITLES[variant];
 }
+
+const TITLES: Readonly<Record<BreakdownVariantName, string>> = {
+  asleep: 'Iothread asleep, doorbells in shared memory',
+  'asleep-eventfd': 'Iothread asleep, doorbells are eventfds',
+  polling: 'Iothread polling',
+  'file-threads': 'Iothread polling, cached file by a thread pool',
+  'file-io_uring': 'Iothread polling, cached file by an io_uring',
+};

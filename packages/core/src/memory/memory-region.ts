@@ -10,6 +10,8 @@ export interface MemoryRegionOptions {
   readonly byteOffset?: number;
   /** Bytes; default: the rest of the buffer. */
   readonly size?: number;
+  /** Where the region's first byte is in this process's memory, for those who hand it to C; default: not known. */
+  readonly hostAddress?: number;
 }
 
 /**
@@ -25,6 +27,8 @@ export class MemoryRegion {
   readonly byteOffset: number;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Address of the first byte in this process, NaN as long as nobody who calls C has asked for it. */
+  hostAddress: number;
 
   constructor(options: MemoryRegionOptions) {
     const { guestAddress, buffer, byteOffset = 0 } = options;
@@ -50,5 +54,6 @@ export class MemoryRegion {
     this.byteOffset = byteOffset;
     this.bytes = new Uint8Array(buffer, byteOffset, size);
     this.view = new DataView(buffer, byteOffset, size);
+    this.hostAddress = options.hostAddress ?? NaN;
   }
 }

@@ -20,6 +20,12 @@ export class SegmentList {
     this.byteLength = 0;
   }
 
+  /** Empties the list and lets go of the regions that it has named so far: their memory may be unmapped. */
+  forget(): void {
+    this.clear();
+    this.regions.length = 0;
+  }
+
   /** Adds a run that the caller has checked to lie within the region. Runs of no bytes are skipped. */
   push(region: MemoryRegion, offset: number, byteLength: number): void {
     if (byteLength === 0) return;

@@ -17,6 +17,9 @@ export const DEFAULT_POLLING: PollingSettings = { pollMaxNs: 32768, pollGrow: 0,
 /** Where growing starts from nothing. */
 const FIRST_POLL_NS = 4096;
 
+/** Waits that ended by being woken up, until one is polled through to the end to see what they hide. */
+const TRIAL_INTERVAL = 16;
+
 /**
  * How long a loop polls before it goes to sleep, learnt from how long it had nothing to do the times before: long
  * enough to catch what comes soon, not at all where nothing comes soon.
@@ -24,6 +27,7 @@ const FIRST_POLL_NS = 4096;
 export class PollingController {
   readonly settings: PollingSettings;
   #pollNs = 0;
+  #wakeUps = 0;
 
   constructor(settings: PollingSettings) {
     this.settings = settings;
@@ -31,20 +35,29 @@ export class PollingController {
 
   /** For how long to poll now. */
   get pollNs(): number {
-    return this.#pollNs;
+    // Waking up takes longer than what was waited for, perhaps, and looks like a long wait itself: now and then the truth.
+    return this.#wakeUps >= TRIAL_INTERVAL ? this.settings.pollMaxNs : this.#pollNs;
   }
 
-  /** @param idleNs how long the loop has just been without work, polling and sleeping together */
-  adjust(idleNs: number): void {
+  /**
+   * @param idleNs how long the loop has just been without work, polling and sleeping together
+   * @param woken whether it was asleep when the work came, so that waking up is in `idleNs` as well
+   */
+  adjust(idleNs: number, woken: boolean = false): void {
     const { pollMaxNs, pollGrow, pollShrink } = this.settings;
+    if (woken) this.#wakeUps = this.#wakeUps >= TRIAL_INTERVAL ? 0 : this.#wakeUps + 1;
+    else this.#wakeUps = 0;
     if (pollMaxNs === 0 || idleNs <= this.#pollNs) return;
     if (idleNs > pollMaxNs) {
       const shrunk = pollShrink === 0 ? 0 : this.#pollNs / pollShrink;
       // Less than it grows from is not worth looking at a clock for.
       this.#pollNs = shrunk < FIRST_POLL_NS ? 0 : Math.floor(shrunk);
-    } else if (this.#pollNs < pollMaxNs) {
-      const grown = this.#pollNs === 0 ? FIRST_POLL_NS : this.#pollNs * (pollGrow === 0 ? 2 : pollGrow);
-      this.#pollNs = Math.min(grown, pollMaxNs);
+      return;
     }
+    // As far as it would have needed: smaller steps would be waited out asleep, and never come to an end.
+    const factor = pollGrow < 2 ? 2 : pollGrow;
+    let grown = Math.max(this.#pollNs, FIRST_POLL_NS);
+    while (grown < idleNs) grown *= factor;
+    this.#pollNs = Math.min(grown, pollMaxNs);
   }
 }

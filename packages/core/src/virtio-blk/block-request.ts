@@ -53,7 +53,7 @@ export class BlockRequest {
 
   /** Head of the descriptor chain. */
   head = 0;
-  /** Status that parsing settled already, or -1 when the request goes to the driver. */
+  /** Its status, once that is settled, be it by parsing or by the driver; -1 before. */
   settled: BlockStatus | -1 = -1;
   /** Region and offset of the status byte; `statusOffset` is -1 where the chain has none. */
   statusRegion: MemoryRegion | undefined = undefined;
@@ -61,8 +61,11 @@ export class BlockRequest {
   /** When it was popped and when it was submitted, nanoseconds of the iothread's clock. */
   poppedNs = 0;
   submittedNs = 0;
-  /** How many were outstanding on the device when it was submitted, itself included. */
-  outstanding = 0;
+  /**
+   * With how many, itself included, it was on its way from `submittedNs` on: those outstanding on the device, or for a
+   * synchronous one those that were done one after the other and timed together.
+   */
+  company = 1;
   /** Whether the dispatcher did it synchronously. */
   sync = false;
   /** A write to a write-through disk has been written and is being flushed. */

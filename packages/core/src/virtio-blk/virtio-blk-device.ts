@@ -8,31 +8,14 @@ import {
   VIRTIO_STATUS_FEATURES_OK,
   VIRTIO_STATUS_NEEDS_RESET,
 } from '../virtio/device-status.js';
-import {
-  featureSet,
-  hasFeature,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-} from '../virtio/features.js';
+import { hasFeature, VIRTIO_F_VERSION_1 } from '../virtio/features.js';
 import { SplitRing, type VirtqueueAddresses } from '../virtqueue/split-ring.js';
 import { MAX_CAPACITY_SECTORS } from './block-limits.js';
 import { BlkConfigSpace, type BlkConfigOptions } from './config-space.js';
-import {
-  VIRTIO_BLK_F_BLK_SIZE,
-  VIRTIO_BLK_F_CONFIG_WCE,
-  VIRTIO_BLK_F_DISCARD,
-  VIRTIO_BLK_F_FLUSH,
-  VIRTIO_BLK_F_MQ,
-  VIRTIO_BLK_F_RO,
-  VIRTIO_BLK_F_SEG_MAX,
-  VIRTIO_BLK_F_TOPOLOGY,
-  VIRTIO_BLK_F_WRITE_ZEROES,
-} from './constants.js';
+import { VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH } from './constants.js';
+import { offeredFeatures, type OfferedFeaturesOptions } from './offered-features.js';
 
-export interface VirtioBlkDeviceOptions extends BlkConfigOptions {
-  readonly readOnly: boolean;
-}
+export interface VirtioBlkDeviceOptions extends BlkConfigOptions, OfferedFeaturesOptions {}
 
 /** What the driver has settled by the time it sets DRIVER_OK. */
 export interface Activation {
@@ -106,21 +89,7 @@ export class VirtioBlkDevice {
         `capacitySectors must be 0 to ${MAX_CAPACITY_SECTORS}, got ${capacitySectors}`,
       );
     }
-    let features = featureSet(
-      VIRTIO_F_VERSION_1,
-      VIRTIO_F_INDIRECT_DESC,
-      VIRTIO_F_EVENT_IDX,
-      VIRTIO_BLK_F_SEG_MAX,
-      VIRTIO_BLK_F_BLK_SIZE,
-      VIRTIO_BLK_F_TOPOLOGY,
-      VIRTIO_BLK_F_FLUSH,
-      VIRTIO_BLK_F_CONFIG_WCE,
-    );
-    if (options.readOnly) features |= featureSet(VIRTIO_BLK_F_RO);
-    if (options.numQueues > 1) features |= featureSet(VIRTIO_BLK_F_MQ);
-    if (options.discard) features |= featureSet(VIRTIO_BLK_F_DISCARD);
-    if (options.writeZeroes) features |= featureSet(VIRTIO_BLK_F_WRITE_ZEROES);
-    this.offeredFeatures = features;
+    this.offeredFeatures = offeredFeatures(options);
     this.numQueues = options.numQueues;
     this.maxQueueSize = options.queueSize;
     this.config = new BlkConfigSpace(options);

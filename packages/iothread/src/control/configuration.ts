@@ -1,7 +1,8 @@
-import { type DriveOptions, parseDrive } from '@iothreads/backends';
+import { type DriveOptions, parseDrive, type PreparedDrive } from '@iothreads/backends';
 import {
   DEFAULT_POLLING,
   GuestMemory,
+  MAX_QUEUE_SIZE,
   type MemoryRegionOptions,
   type PollingSettings,
   SERIAL_BYTES,
@@ -9,6 +10,7 @@ import {
 } from '@iothreads/core';
 import * as v from 'valibot';
 import { IOThreadError } from '../iothread-error.js';
+import type { CheckedExport } from './exported-device.js';
 import { resolveMapping, type VqMapping, type VqMappingOptions } from './vq-mapping.js';
 
 /** An iothread: QEMU's object of the same name, its properties in camel case. */
@@ -41,6 +43,24 @@ export interface DeviceOptions {
   /** Bytes: 512 (default), 1024, 2048 or 4096. */
   readonly logicalBlockSize?: number;
   /** How long detaching, moving and resetting wait for requests in flight; default 30000 ms. */
+  readonly drainTimeoutMs?: number;
+}
+
+/** A virtio-blk device whose driver is in another process. */
+export interface ExportOptions {
+  readonly id: string;
+  /** The iothreads that serve it; its queues are dealt out to them in turn. */
+  readonly iothreads: readonly string[];
+  /** Held by the caller, until the device has been removed. */
+  readonly drive: PreparedDrive;
+  readonly numQueues?: number;
+  /** Largest queue that can be started; default 32768. */
+  readonly queueSize?: number;
+  readonly readOnly?: boolean;
+  readonly serial?: string;
+  readonly logicalBlockSize?: number;
+  /** Whether the cache starts in write-back mode, as it should where the driver can flush; default true. */
+  readonly writeback?: boolean;
   readonly drainTimeoutMs?: number;
 }
 
@@ -90,8 +110,24 @@ const IOThreadSchema = v.strictObject({
   pollShrink: v.optional(Count(0, 1000), DEFAULT_POLLING.pollShrink),
 });
 
-const DeviceSchema = v.strictObject({
+/** A power of two that a queue's size may reach. */
+const QueueSize = v.pipe(
+  Count(4, MAX_QUEUE_SIZE),
+  v.check((size) => (size & (size - 1)) === 0, 'must be a power of two'),
+);
+/** What devices have in common, whoever drives them. */
+const common = {
   id: Id,
+  drive: v.unknown(),
+  numQueues: v.optional(Count(1, 256), 1),
+  readOnly: v.optional(v.boolean(), false),
+  serial: v.optional(v.string()),
+  logicalBlockSize: v.optional(v.picklist([512, 1024, 2048, 4096]), 512),
+  drainTimeoutMs: v.optional(Count(1, 3_600_000), 30_000),
+};
+
+const DeviceSchema = v.strictObject({
+  ...common,
   iothread: v.optional(v.string()),
   iothreadVqMapping: v.optional(
     v.pipe(
@@ -99,20 +135,15 @@ const DeviceSchema = v.strictObject({
       v.minLength(1, 'must name at least one iothread'),
     ),
   ),
-  drive: v.unknown(),
   memory: v.unknown(),
-  numQueues: v.optional(Count(1, 256), 1),
-  queueSize: v.optional(
-    v.pipe(
-      Count(4, 32768),
-      v.check((size) => (size & (size - 1)) === 0, 'must be a power of two'),
-    ),
-    256,
-  ),
-  readOnly: v.optional(v.boolean(), false),
-  serial: v.optional(v.string()),
-  logicalBlockSize: v.optional(v.picklist([512, 1024, 2048, 4096]), 512),
-  drainTimeoutMs: v.optional(Count(1, 3_600_000), 30_000),
+  queueSize: v.optional(QueueSize, 256),
+});
+
+const ExportSchema = v.strictObject({
+  ...common,
+  iothreads: v.pipe(v.array(v.string()), v.minLength(1, 'must name at least one iothread')),
+  queueSize: v.optional(QueueSize, MAX_QUEUE_SIZE),
+  writeback: v.optional(v.boolean(), true),
 });
 
 /** What is there already: ids that a new part must not take, iothreads that it may name. */
@@ -151,6 +182,25 @@ export function checkConfiguration(
     return device;
   });
   return { iothreads, devices };
+}
+
+/** @throws IOThreadError as `checkConfiguration` */
+export function checkExport(options: ExportOptions, existing: Existing): CheckedExport {
+  const path = 'export';
+  const { drive: _, serial: name, iothreads, ...rest } = parse(ExportSchema, options, path);
+  claim(new Set(existing.devices), rest.id, `${path}.id`, 'device');
+  // More iothreads than queues: the ones behind have nothing to do.
+  const used = iothreads.slice(0, rest.numQueues);
+  const mapping = resolveMapping(
+    {
+      iothread: undefined,
+      iothreadVqMapping: used.map((iothread) => ({ iothread })),
+      numQueues: rest.numQueues,
+    },
+    path,
+    existing.iothreads,
+  );
+  return { ...rest, mapping, serial: checkSerial(name, rest.id, `${path}.serial`) };
 }
 
 function checkDevice(options: unknown, path: string, iothreads: ReadonlySet<string>): CheckedDevice {

@@ -1,23 +1,41 @@
 import type { PreparedDrive } from '@iothreads/backends';
-import { type Activation, SECTOR_SIZE, type VirtqueueState } from '@iothreads/core';
+import {
+  type BlockLimits,
+  type MemoryRegionOptions,
+  SECTOR_SIZE,
+  type VirtqueueState,
+} from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
-import type { WhenLate } from '../worker/iothread-control.js';
-import type { CheckedDevice } from './configuration.js';
+import type { QueueStart, WhenLate } from '../worker/iothread-control.js';
+import type { MappedRegion } from '../worker/mapped-memory.js';
 import type { IOThread } from './iothread.js';
 
 /** Queues by the iothread that serves them. */
 export type Placement = ReadonlyMap<IOThread, readonly number[]>;
+
+/** A queue to serve; its position is kept here. */
+export type QueueToServe = Omit<QueueStart, 'state'>;
+
+/** What of a device's options matters to its places. */
+export interface PlacedOptions {
+  readonly id: string;
+  /** Largest queue that the driver may set up. */
+  readonly queueSize: number;
+  readonly readOnly: boolean;
+  readonly serial: Uint8Array;
+  readonly drainTimeoutMs: number;
+}
 
 /**
  * What is said to iothreads to place a device on them: attach and detach it, start and stop its queues. Keeps what must
  * outlive a place: the queues' positions and the counters. When to do what is the device's to decide.
  */
 export class DevicePlacement {
-  readonly #checked: CheckedDevice;
-  readonly #drive: PreparedDrive;
+  readonly #checked: PlacedOptions;
+  #drive: PreparedDrive;
   readonly #channel: DeviceChannel;
   readonly #report: (error: Error) => void;
   /** Where each queue was when it was last stopped. */
@@ -28,7 +46,7 @@ export class DevicePlacement {
 
   /** @param report hears of what goes wrong while something else goes on */
   constructor(
-    checked: CheckedDevice,
+    checked: PlacedOptions,
     drive: PreparedDrive,
     channel: DeviceChannel,
     report: (error: Error) => void,
@@ -46,6 +64,16 @@ export class DevicePlacement {
     return sum;
   }
 
+  /** Where a queue stood when it was last stopped. */
+  position(index: number): VirtqueueState | undefined {
+    return this.#states.get(index);
+  }
+
+  /** Where a queue is to go on when it is started next. */
+  setPosition(index: number, state: VirtqueueState): void {
+    this.#states.set(index, state);
+  }
+
   /** The driver has reset the device: its rings begin anew. */
   forgetPositions(): void {
     this.#states.clear();
@@ -53,7 +81,6 @@ export class DevicePlacement {
 
   /** Opens the drive on every iothread, or on none. */
   async attach(placement: Placement): Promise<void> {
-    const { geometry } = this.#drive;
     const attached: IOThread[] = [];
     try {
       for (const [index, iothread] of [...placement.keys()].entries()) {
@@ -62,13 +89,7 @@ export class DevicePlacement {
           control.attach({
             id: this.#checked.id,
             drive: this.#drive,
-            limits: {
-              capacitySectors: geometry.sizeBytes / SECTOR_SIZE,
-              readOnly: geometry.readOnly,
-              discard: geometry.discard,
-              writeZeroes: geometry.writeZeroes,
-              serial: this.#checked.serial,
-            },
+            limits: this.#limits,
             port: this.#channel.port,
             statisticsBuffer: statistics.buffer,
             dispatchMode: this.dispatchMode,
@@ -97,37 +118,46 @@ export class DevicePlacement {
     return errors;
   }
 
-  /** Serves the queues from where they were stopped. */
-  async start(placement: Placement, activation: Activation): Promise<void> {
-    const { id, memory, queueSize } = this.#checked;
+  /** Serves queues, each from where it was stopped, or from where `setPosition` said. */
+  async start(
+    placement: Placement,
+    memory: readonly (MemoryRegionOptions | MappedRegion)[],
+    queues: readonly QueueToServe[],
+  ): Promise<void> {
+    const { id, queueSize } = this.#checked;
     for (const [iothread, indexes] of placement) {
-      const queues = indexes.flatMap((index) => {
-        const addresses = activation.queues[index];
-        return addresses === undefined ? [] : [{ index, addresses, state: this.#states.get(index) }];
-      });
+      const here = queues
+        .filter(({ index }) => indexes.includes(index))
+        .map((queue) => ({ ...queue, state: this.#states.get(queue.index) }));
+      if (here.length === 0) continue;
       // From here on kicks reach this iothread; it looks at the rings once by itself for those that went elsewhere.
-      for (const { index } of queues) this.#channel.route(index, iothread.slot);
-      const { features } = activation;
+      for (const { index } of here) this.#channel.route(index, iothread.slot);
       await iothread.call((control) =>
-        control.startQueues({ id, memory, features, maxQueueSize: queueSize, queues }),
+        control.startQueues({ id, memory, maxQueueSize: queueSize, queues: here }),
       );
     }
   }
 
   /**
-   * Stops the queues when nothing is in flight any more.
+   * Stops queues when nothing of theirs is in flight any more.
    * @returns the death of an iothread, where there was one: its queues' positions died with it
    * @throws StopFailure when a disk does not answer in time, with those iothreads that had stopped before
    */
-  async stop(placement: Placement, whenLate: WhenLate): Promise<IOThreadError | undefined> {
+  async stop(
+    placement: Placement,
+    indexes: readonly number[],
+    whenLate: WhenLate,
+  ): Promise<IOThreadError | undefined> {
     let death: IOThreadError | undefined;
     const stopped = new Map<IOThread, readonly number[]>();
-    for (const [iothread, indexes] of placement) {
+    for (const [iothread, served] of placement) {
+      const here = served.filter((index) => indexes.includes(index));
+      if (here.length === 0) continue;
       try {
         const { states, abandoned } = await iothread.call((control) =>
-          control.stopQueues(this.#checked.id, this.#checked.drainTimeoutMs, whenLate),
+          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate),
         );
-        stopped.set(iothread, indexes);
+        stopped.set(iothread, here);
         for (const { index, state } of states) this.#states.set(index, state);
         if (abandoned > 0) {
           const message = `device '${this.#checked.id}': ${abandoned} requests never completed and were given up`;
@@ -139,6 +169,26 @@ export class DevicePlacement {
       }
     }
     return death;
+  }
+
+  /** The disk has another size: everybody who has it open holds requests to that from now on. */
+  async resize(placement: Placement, drive: PreparedDrive): Promise<void> {
+    this.#drive = drive;
+    for (const iothread of placement.keys()) {
+      await iothread.call((control) => control.resize(this.#checked.id, this.#limits));
+    }
+  }
+
+  get #limits(): BlockLimits {
+    const { geometry } = this.#drive;
+    const { readOnly, serial } = this.#checked;
+    return {
+      capacitySectors: geometry.sizeBytes / SECTOR_SIZE,
+      readOnly: geometry.readOnly || readOnly,
+      discard: geometry.discard,
+      writeZeroes: geometry.writeZeroes,
+      serial,
+    };
   }
 }
 

@@ -1,16 +1,20 @@
-import { prepareDrive } from '@iothreads/backends';
+import { type HeldDrive, holdDrive } from '@iothreads/backends';
 import { EventEmitter } from 'node:events';
 import { IOThreadError } from '../iothread-error.js';
 import { type KindStatistics, STATISTICS_KINDS, type StatisticsKind } from '../shared/block-statistics.js';
 import type { LoopStatisticsValues } from '../shared/loop-statistics.js';
 import { createWakeBuffer, MAX_IOTHREADS } from '../shared/wake-slots.js';
 import { BlockDevice } from './block-device.js';
+import { ExportedDevice } from './exported-device.js';
+import type { DeviceOwner, PlacedDevice } from './placed-device.js';
 import {
   type CheckedDevice,
   checkConfiguration,
+  checkExport,
   type CheckedIOThread,
   type Configuration,
   type DeviceOptions,
+  type ExportOptions,
   type IOThreadOptions,
 } from './configuration.js';
 import type { DriverErrorReport } from '../worker/driver-error-reports.js';
@@ -74,7 +78,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   readonly #workerUrl: URL;
   readonly #wakeBuffer = createWakeBuffer();
   readonly #iothreads = new Map<string, IOThread>();
-  readonly #devices = new Map<string, BlockDevice>();
+  readonly #devices = new Map<string, PlacedDevice>();
   /** Ids of what is being added: taken, though not there yet. */
   readonly #pendingIds = { iothreads: new Set<string>(), devices: new Set<string>() };
   /** Calls of `configure` that have not returned. */
@@ -130,25 +134,17 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   }
 
   async #start(checked: { iothreads: CheckedIOThread[]; devices: CheckedDevice[] }): Promise<BlockDevice[]> {
-    const drives = await Promise.all(
-      checked.devices.map(({ drive, readOnly }) => prepareDrive(drive, readOnly)),
-    );
-    this.#open();
+    const drives = await holdAll(checked.devices);
     const devices: BlockDevice[] = [];
     try {
+      this.#open();
       for (const options of checked.iothreads) this.#startIOThread(options);
       // Each answers before its first device comes: a worker that can't start fails here, by name.
       await Promise.all(
         checked.iothreads.map(({ id }) => this.iothread(id).call((control) => control.query())),
       );
       for (const [index, options] of checked.devices.entries()) {
-        const device = new BlockDevice(options, drives[index]!, {
-          wakeBuffer: this.#wakeBuffer,
-          iothread: (id) => this.iothread(id),
-          report: ({ id }, error) => {
-            this.emit('deviceError', id, error);
-          },
-        });
+        const device = new BlockDevice(options, drives[index]!, this.#owner);
         await device.attach();
         devices.push(device);
         this.#devices.set(device.id, device);
@@ -158,12 +154,47 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     } catch (error) {
       await Promise.allSettled(devices.map((device) => device.detach()));
       for (const { id } of devices) this.#devices.delete(id);
+      // Those whose devices never came to be.
+      await Promise.allSettled(drives.slice(devices.length).map((drive) => drive.close()));
       const started = checked.iothreads.flatMap(({ id }) => this.#iothreads.get(id) ?? []);
       for (const { id } of started) this.#iothreads.delete(id);
       await Promise.allSettled(started.map((iothread) => iothread.stop()));
       throw error;
     }
     return devices;
+  }
+
+  get #owner(): DeviceOwner {
+    return {
+      wakeBuffer: this.#wakeBuffer,
+      iothread: (id) => this.iothread(id),
+      report: ({ id }, error) => {
+        this.emit('deviceError', id, error);
+      },
+    };
+  }
+
+  /**
+   * Adds a device whose driver is in another process, for a transport to start its queues.
+   * @throws IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID`, `ERR_UNKNOWN_IOTHREAD`
+   */
+  async addExport(options: ExportOptions): Promise<ExportedDevice> {
+    this.#open();
+    const checked = checkExport(options, {
+      iothreads: new Set(this.#iothreads.keys()),
+      devices: new Set([...this.#devices.keys(), ...this.#pendingIds.devices]),
+    });
+    const device = new ExportedDevice(checked, options.drive, this.#owner);
+    this.#devices.set(device.id, device);
+    try {
+      await device.attach();
+      this.#open();
+    } catch (error) {
+      await device.detach().catch(() => undefined);
+      this.#devices.delete(device.id);
+      throw error;
+    }
+    return device;
   }
 
   #startIOThread({ id, polling }: CheckedIOThread): void {
@@ -204,7 +235,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   }
 
   /** @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
-  device(id: string): BlockDevice {
+  device(id: string): PlacedDevice {
     const device = this.#devices.get(id);
     if (device === undefined) throw new IOThreadError('ERR_UNKNOWN_DEVICE', `there is no device '${id}'`);
     return device;
@@ -230,7 +261,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       {
         iothread: typeof to === 'string' ? to : undefined,
         iothreadVqMapping: typeof to === 'string' ? undefined : to,
-        numQueues: device.virtio.numQueues,
+        numQueues: device.numQueues,
       },
       `moveDevice('${id}')`,
       new Set(this.#iothreads.keys()),
@@ -320,4 +351,14 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     if (this.#closed !== undefined)
       throw new IOThreadError('ERR_RUNTIME_CLOSED', 'the runtime has been closed');
   }
+}
+
+/** All drives, or none. */
+async function holdAll(devices: readonly CheckedDevice[]): Promise<HeldDrive[]> {
+  const holding = await Promise.allSettled(devices.map(({ drive, readOnly }) => holdDrive(drive, readOnly)));
+  const failed = holding.find((result) => result.status === 'rejected');
+  const held = holding.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  if (failed === undefined) return held;
+  await Promise.allSettled(held.map((drive) => drive.close()));
+  throw failed.reason;
 }

@@ -9,11 +9,13 @@ import {
   RequestParser,
   VIRTIO_BLK_S_OK,
   type Virtqueue,
+  type VirtqueueState,
   writeStatus,
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import { Dispatcher } from './dispatcher.js';
+import type { QueueNotifier } from './queue-notifier.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
 
@@ -21,8 +23,10 @@ import { type RequestTrace, TraceMoment } from './request-trace.js';
 const BATCH = 16;
 /** ... and while neighbours are active as well: what a flood on one can delay the others by. */
 const CROWDED_BATCH = 8;
-/** A synchronous batch shows its completions at least so often: the driver's side works on meanwhile. */
-const PUBLISH_INTERVAL_NS = 10_000;
+/** Synchronous requests that are shown, and timed, together: the clock costs as much as a quick request. */
+const GROUP = 8;
+/** ... unless one takes longer than this: the driver's side works on meanwhile. */
+const SLOW_NS = 1000;
 
 /** What a device needs of the loop that serves it. */
 export interface DeviceHost {
@@ -36,10 +40,13 @@ export interface DeviceHost {
 }
 
 /** A queue of the device that this iothread serves. */
-interface ServedQueue {
+export interface ServedQueue {
   /** Its index on the device. */
   readonly index: number;
   readonly virtqueue: Virtqueue;
+  readonly notifier: QueueNotifier;
+  /** Its driver's side has been told that it is broken. */
+  reported: boolean;
 }
 
 /**
@@ -55,22 +62,26 @@ export class AttachedDevice implements RequestOwner {
   readonly #driverName: string;
   readonly #host: DeviceHost;
   readonly #statistics: BlockStatistics;
-  readonly #parser: RequestParser;
+  #parser: RequestParser;
   readonly #pool: RequestPool;
   readonly #batch: BlockRequest[] = [];
   /** The flush behind a write, where the cache is in write-through mode: a batch of one. */
   readonly #flush: BlockRequest[] = [];
-  /** Requests that the driver completed from within `submit`: one reading of the clock for all of them. */
-  readonly #doneInSubmit: BlockRequest[] = [];
-  readonly #doneInSubmitStatus: BlockStatus[] = [];
+  /** Requests that are in the used ring and not booked yet: the guest sees them first. The first `#doneCount`. */
+  readonly #done: BlockRequest[] = [];
+  #doneCount = 0;
+  /** When requests were booked last. */
+  #bookedNs = 0;
+  #group = GROUP;
   #queues: readonly ServedQueue[] = [];
+  /** All queues by their index on the device, also those that are being drained. */
+  readonly #byIndex: (ServedQueue | undefined)[] = [];
+  /** Queues that are being drained: nothing is taken from them any more. */
+  #draining: readonly ServedQueue[] = [];
   /** Where the next turn begins, so that no queue of the device is always first. */
   #firstQueue = 0;
   #inFlight = 0;
-  #submitting = false;
-  /** Set while the loop asks the driver for completions: their time, read once for all of them. */
-  #pollingNs = NaN;
-  #stopped = true;
+  #inTurn = false;
   #onDrained: (() => void) | undefined;
   /** Whether its rings ask for kicks; so they do when they are fresh. */
   #armed = true;
@@ -100,6 +111,11 @@ export class AttachedDevice implements RequestOwner {
     this.#pool = new RequestPool(this);
   }
 
+  /** What requests are held to from now on. */
+  set limits(limits: BlockLimits) {
+    this.#parser = new RequestParser(limits);
+  }
+
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -119,26 +135,53 @@ export class AttachedDevice implements RequestOwner {
 
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
-    this.#queues = queues;
-    this.#stopped = false;
+    for (const queue of queues) this.#byIndex[queue.index] = queue;
+    this.#queues = [...this.#queues, ...queues];
+    this.#firstQueue = 0;
+    // Fresh rings ask for kicks.
+    this.#armed = true;
   }
 
-  /** Takes no request any more. @returns a promise that resolves when none is in flight and all are published */
-  stop(): Promise<void> {
-    this.#stopped = true;
-    if (this.#inFlight === 0) {
-      this.#publishAll();
-      return Promise.resolve();
-    }
+  /**
+   * Takes no request from these queues any more.
+   * @returns a promise that resolves when none of theirs is in flight and all are published
+   */
+  stop(indexes: readonly number[]): Promise<void> {
+    // One that a `stop` before this one was waiting for in vain is waited for again.
+    this.#draining = [...this.#draining, ...this.#queues.filter(({ index }) => indexes.includes(index))];
+    this.#queues = this.#queues.filter(({ index }) => !indexes.includes(index));
+    this.#firstQueue = 0;
+    this.#publish();
+    if (this.#drained()) return Promise.resolve();
     return new Promise((resolve) => {
       this.#onDrained = resolve;
     });
   }
 
-  /** Serves again after a `stop` that was given up. */
+  /** Serves again what a `stop` that was given up has been draining. */
   resume(): void {
-    this.#stopped = false;
+    this.#queues = [...this.#queues, ...this.#draining];
+    this.#draining = [];
     this.#onDrained = undefined;
+  }
+
+  /** Lets go of the queues that have been drained. @returns where each of them stands */
+  release(): { index: number; state: VirtqueueState }[] {
+    const states = this.#draining.map(({ index, virtqueue }) => ({ index, state: virtqueue.state }));
+    for (const { index, notifier } of this.#draining) {
+      notifier.close();
+      this.#byIndex[index] = undefined;
+    }
+    this.#draining = [];
+    this.#onDrained = undefined;
+    // Nothing refers to guest memory any more that may be unmapped next.
+    if (this.#queues.length === 0) this.#pool.forgetMemory();
+    return states;
+  }
+
+  #drained(): boolean {
+    for (const { virtqueue } of this.#draining) if (virtqueue.inFlight > 0) return false;
+    return true;
   }
 
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
@@ -151,8 +194,13 @@ export class AttachedDevice implements RequestOwner {
   /** Whether a doorbell of its rang since the last call. */
   takeKicks(): boolean {
     let kicked = false;
-    for (const queue of this.#queues) if (this.channel.takeKick(queue.index)) kicked = true;
+    for (const { notifier } of this.#queues) if (notifier.takeKick()) kicked = true;
     return kicked;
+  }
+
+  /** The queue of that index, if it is served here. */
+  queue(index: number): ServedQueue | undefined {
+    return this.#byIndex[index];
   }
 
   /** The loop watches the rings from now on: no kicks wanted. */
@@ -163,7 +211,6 @@ export class AttachedDevice implements RequestOwner {
 
   /** The loop stops watching the rings. @returns whether requests came meanwhile, for which there will be no kick */
   arm(): boolean {
-    if (this.#stopped) return false;
     this.#armed = true;
     let more = false;
     for (const queue of this.#queues) {
@@ -174,41 +221,39 @@ export class AttachedDevice implements RequestOwner {
 
   /** Whether a turn would find new requests: a quick look. */
   stirs(): boolean {
-    if (this.#stopped) return false;
     for (const queue of this.#queues) if (queue.virtqueue.hasNew()) return true;
-    return false;
+    return this.#inFlight > 0 && this.driver.hasReady?.() === true;
   }
 
   /** Whether requests wait in its rings: for the slow re-check against lost wake-ups. */
   hasAvailable(): boolean {
-    return !this.#stopped && this.#queues.some((queue) => queue.virtqueue.available() > 0);
+    return this.#queues.some((queue) => queue.virtqueue.available() > 0);
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
   turn(nowNs: number): number {
+    this.#inTurn = true;
     if (this.#armed) this.#disarm();
     let work = 0;
-    if (this.driver.poll !== undefined && this.#inFlight > 0) {
-      this.#pollingNs = nowNs;
-      work += this.driver.poll(nowNs);
-      this.#pollingNs = NaN;
-    }
-    if (this.#publishAll()) work++;
-    if (!this.#stopped) work += this.#serve(nowNs);
+    if (this.driver.poll !== undefined && this.#inFlight > 0) work += this.driver.poll(nowNs);
+    if (this.#publish()) work++;
+    work += this.#serve(nowNs);
     if (work > 0) this.lastWorkNs = nowNs;
+    for (const { notifier } of this.#queues) notifier.clearKick();
+    this.#inTurn = false;
     return work;
   }
 
   #serve(nowNs: number): number {
     const count = this.#popBatch(nowNs);
-    if (count === 0) return this.#publishAll() ? 1 : 0;
-    if (this.#trace !== undefined) {
-      this.#trace.markAt(TraceMoment.WOKEN, nowNs);
-      this.#trace.mark(TraceMoment.POPPED);
+    if (count > 0) {
+      if (this.#trace !== undefined) {
+        this.#trace.markAt(TraceMoment.WOKEN, nowNs);
+        this.#trace.mark(TraceMoment.POPPED);
+      }
+      this.#dispatch(count, nowNs);
     }
-    this.#dispatch(count, nowNs);
-    this.#publishAll();
-    return count;
+    return this.#publish() || count > 0 ? Math.max(1, count) : 0;
   }
 
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
@@ -223,11 +268,11 @@ export class AttachedDevice implements RequestOwner {
         const popped = queue.virtqueue.pop(request);
         if (popped === Popped.NONE || popped === Popped.BROKEN) {
           this.#pool.release(request);
-          if (popped === Popped.BROKEN && !this.channel.broken) this.channel.setBroken(true);
+          if (popped === Popped.BROKEN) this.#ringBroken(queue);
           break;
         }
         left--;
-        request.queueIndex = (this.#firstQueue + i) % queues.length;
+        request.queueIndex = queue.index;
         request.poppedNs = nowNs;
         this.#inFlight++;
         this.#parser.parse(request, popped === Popped.CHAIN);
@@ -239,10 +284,17 @@ export class AttachedDevice implements RequestOwner {
     return count;
   }
 
+  /** Its requests in flight complete; nothing is taken from it before it is started anew. */
+  #ringBroken(queue: ServedQueue): void {
+    if (queue.reported) return;
+    queue.reported = true;
+    queue.notifier.ringBroken();
+  }
+
   /** Answers a request that never reaches the driver. */
   #answer(request: BlockRequest, status: BlockStatus): void {
     if (status !== VIRTIO_BLK_S_OK) this.#statistics.countInvalid();
-    this.#settle(request, status);
+    this.#push(request, status);
     this.#pool.release(request);
   }
 
@@ -251,55 +303,46 @@ export class AttachedDevice implements RequestOwner {
     const canSync = driver.executeSync !== undefined;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
-    if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount);
-    if (dispatcher.syncCount > 0) this.#execute(dispatcher.sync, dispatcher.syncCount);
+    if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);
+    if (dispatcher.syncCount > 0) this.#execute(dispatcher.sync, dispatcher.syncCount, nowNs);
   }
 
-  #submit(requests: readonly BlockRequest[], count: number): void {
-    const startNs = this.#host.nowNs();
+  #submit(requests: readonly BlockRequest[], count: number, nowNs: number): void {
     for (let i = 0; i < count; i++) {
       const request = requests[i]!;
       request.sync = false;
       request.pending = true;
-      request.submittedNs = startNs;
-      request.outstanding = this.#inFlight;
+      request.submittedNs = nowNs;
+      request.company = this.#inFlight;
     }
-    this.#submitting = true;
     this.driver.submit(requests, count);
-    this.#submitting = false;
     this.#trace?.mark(TraceMoment.SUBMITTED);
-    const done = this.#doneInSubmit.length;
-    if (done === 0) return;
-    const endNs = this.#host.nowNs();
-    for (let i = 0; i < done; i++) this.#finish(this.#doneInSubmit[i]!, this.#doneInSubmitStatus[i]!, endNs);
-    this.#doneInSubmit.length = 0;
-    this.#doneInSubmitStatus.length = 0;
   }
 
-  #execute(requests: readonly BlockRequest[], count: number): void {
-    const { nowNs } = this.#host;
-    let startNs = nowNs();
-    let publishedNs = startNs;
-    for (let i = 0; i < count; i++) {
-      const request = requests[i]!;
-      request.sync = true;
-      request.submittedNs = startNs;
-      let status = this.driver.executeSync!(request);
-      if (status === VIRTIO_BLK_S_OK && this.#mustFlush(request)) {
-        request.operation = BlockOperation.FLUSH;
-        status = this.driver.executeSync!(request);
-        request.operation = flushedOperation(request);
+  #execute(requests: readonly BlockRequest[], count: number, nowNs: number): void {
+    let startNs = nowNs;
+    for (let i = 0; i < count;) {
+      const company = Math.min(this.#group, count - i);
+      for (const end = i + company; i < end; i++) {
+        const request = requests[i]!;
+        request.sync = true;
+        request.submittedNs = startNs;
+        request.company = company;
+        this.#settle(request, this.#executeOne(request));
       }
-      const endNs = nowNs();
-      this.#settle(request, status);
-      // Shown first, booked afterwards: the guest goes on meanwhile.
-      if (i === count - 1 || endNs - publishedNs > PUBLISH_INTERVAL_NS) {
-        this.#publishAll();
-        publishedNs = endNs;
-      }
-      this.#book(request, status, endNs);
-      startNs = endNs;
+      this.#publish();
+      this.#group = this.#bookedNs - startNs > company * SLOW_NS ? 1 : GROUP;
+      startNs = this.#bookedNs;
     }
+  }
+
+  #executeOne(request: BlockRequest): BlockStatus {
+    const status = this.driver.executeSync!(request);
+    if (status !== VIRTIO_BLK_S_OK || !this.#mustFlush(request)) return status;
+    request.operation = BlockOperation.FLUSH;
+    const flushed = this.driver.executeSync!(request);
+    request.operation = flushedOperation(request);
+    return flushed;
   }
 
   /** With the cache in write-through mode a write counts only once it is durable (virtio 1.3 section 5.2.6.2). */
@@ -327,14 +370,9 @@ export class AttachedDevice implements RequestOwner {
       this.driver.submit(this.#flush, 1);
       return;
     }
-    if (this.#submitting) {
-      this.#doneInSubmit.push(request);
-      this.#doneInSubmitStatus.push(status);
-      return;
-    }
-    const polled = !Number.isNaN(this.#pollingNs);
-    this.#finish(request, status, polled ? this.#pollingNs : this.#host.nowNs());
-    if (!polled) this.#host.attend(this);
+    this.#settle(request, status);
+    this.#trace?.mark(TraceMoment.COMPLETED);
+    if (!this.#inTurn) this.#host.attend(this);
   }
 
   /** ... or completed after it had been given up. Nothing is done about it but to say so. */
@@ -344,42 +382,48 @@ export class AttachedDevice implements RequestOwner {
     reportDriverError(this.#driverName, request.operation, new Error(message));
   }
 
-  #finish(request: BlockRequest, status: BlockStatus, endNs: number): void {
-    this.#settle(request, status);
-    this.#trace?.mark(TraceMoment.COMPLETED);
-    this.#book(request, status, endNs);
+  /** A request that the driver has done: its outcome, and a place among those to be booked. */
+  #settle(request: BlockRequest, status: BlockStatus): void {
+    request.settled = status;
+    this.#done[this.#doneCount++] = request;
+    this.#push(request, status);
   }
 
   /** A request's outcome: status byte and used ring. */
-  #settle(request: BlockRequest, status: BlockStatus): void {
-    this.#queues[request.queueIndex]!.virtqueue.push(request.head, writeStatus(request, status));
+  #push(request: BlockRequest, status: BlockStatus): void {
+    this.#byIndex[request.queueIndex]!.virtqueue.push(request.head, writeStatus(request, status));
     this.#unpublished = true;
     this.#inFlight--;
-    if (this.#inFlight === 0 && this.#onDrained !== undefined) {
-      this.#publishAll();
+    if (this.#onDrained !== undefined && this.#drained()) {
+      this.#publish();
       this.#onDrained();
       this.#onDrained = undefined;
     }
   }
 
+  /** Shows the driver's side what has completed, and books it then. @returns whether anything had */
+  #publish(): boolean {
+    if (!this.#unpublished) return false;
+    this.#unpublished = false;
+    for (const { virtqueue, notifier } of this.#queues) if (virtqueue.publish()) notifier.interrupt();
+    for (const { virtqueue, notifier } of this.#draining) if (virtqueue.publish()) notifier.interrupt();
+    this.#trace?.mark(TraceMoment.PUBLISHED);
+    const count = this.#doneCount;
+    if (count === 0) return true;
+    this.#doneCount = 0;
+    this.#bookedNs = this.#host.nowNs();
+    for (let i = 0; i < count; i++) this.#book(this.#done[i]!, this.#bookedNs);
+    return true;
+  }
+
   /** What is learnt and counted of a request that the driver has done. The request is free for another one after it. */
-  #book(request: BlockRequest, status: BlockStatus, endNs: number): void {
+  #book(request: BlockRequest, endNs: number): void {
     const kind = request.operation;
+    const status = request.settled as BlockStatus;
     if (status !== VIRTIO_BLK_S_OK) this.#statistics.countError(kind);
     this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, request.sync);
     this.dispatcher.learn(request, status, endNs);
     this.#pool.release(request);
-  }
-
-  /** Shows the driver's side what has completed. @returns whether anything had */
-  #publishAll(): boolean {
-    if (!this.#unpublished) return false;
-    this.#unpublished = false;
-    for (const queue of this.#queues) {
-      if (queue.virtqueue.publish()) this.channel.interrupt(queue.index);
-    }
-    this.#trace?.mark(TraceMoment.PUBLISHED);
-    return true;
   }
 }
 

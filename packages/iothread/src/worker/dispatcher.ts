@@ -50,7 +50,7 @@ export class Dispatcher {
     const kind = request.operation;
     const tookNs = endNs - request.submittedNs;
     if (status !== VIRTIO_BLK_S_OK) this.#policy.failed(kind);
-    else if (request.sync) this.#policy.syncTook(kind, tookNs, endNs);
-    else this.#policy.asyncTook(kind, tookNs, endNs, request.outstanding);
+    else if (request.sync) this.#policy.syncTook(kind, tookNs / request.company, endNs);
+    else this.#policy.asyncTook(kind, tookNs, endNs, request.company);
   }
 }

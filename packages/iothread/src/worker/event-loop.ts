@@ -13,7 +13,9 @@ const RETIRE_NS = 100_000;
  * Looks at the rings between two readings of the clock, while there is nothing to do: the clock is ten times as dear, and
  * each reading leaves a number for the garbage collector.
  */
-const LOOKS_PER_CLOCK = 16;
+const LOOKS_PER_CLOCK = 64;
+/** While it is busy, the loop looks so often at the rings of devices that are not active: libuv may not come for a while. */
+const PEEK_NS = 50_000;
 /** What becomes ready sooner than this is waited for awake: timers are a millisecond coarse, and late. */
 const TIMER_NS = 2_000_000;
 /** Longer than this a timer can not be; it fires too early then, and the loop sleeps again. */
@@ -87,6 +89,17 @@ export class EventLoop implements DeviceHost {
     if (index !== -1) this.#deactivate(index);
   }
 
+  /** Its driver's side, or its disk, has rung: a turn at once where the loop sleeps. On this thread, from libuv's loop. */
+  kicked(device: AttachedDevice): void {
+    if (!this.#devices.has(device)) return;
+    this.#activate(device);
+    if (!this.#sleeping) return;
+    this.#statistics.countWakeup();
+    this.#wakeUp();
+    this.#endIdle(this.nowNs(), true);
+    this.#turn();
+  }
+
   /** Gives a device a turn soon. */
   attend(device: AttachedDevice): void {
     this.#activate(device);
@@ -135,6 +148,7 @@ export class EventLoop implements DeviceHost {
     if (this.#sleeping) return;
     let nowNs = this.nowNs();
     const turnNs = nowNs;
+    let peekedNs = nowNs;
     for (;;) {
       this.#statistics.countPass();
       if (this.#wakeSlot.takeKick()) this.#takeKicks();
@@ -150,6 +164,10 @@ export class EventLoop implements DeviceHost {
         this.#lookAround();
         nowNs = this.nowNs();
       }
+      if (nowNs - peekedNs >= PEEK_NS) {
+        peekedNs = nowNs;
+        this.#peek();
+      }
       if (nowNs - turnNs >= (this.#waitsForLibuv() ? CALLBACK_SLICE_NS : SLICE_NS)) break;
     }
     this.#statistics.countYield();
@@ -158,6 +176,12 @@ export class EventLoop implements DeviceHost {
 
   #takeKicks(): void {
     for (const device of this.#devices) if (device.takeKicks()) this.#activate(device);
+  }
+
+  /** A device whose doorbell is an eventfd is heard of in libuv's loop; its ring tells sooner. */
+  #peek(): void {
+    if (this.#active.length === this.#devices.size) return;
+    for (const device of this.#devices) if (device.stirs()) this.#activate(device);
   }
 
   #pass(nowNs: number): number {
@@ -175,8 +199,8 @@ export class EventLoop implements DeviceHost {
   }
 
   /** There is work since `workNs`: for how long has the loop been without? */
-  #endIdle(workNs: number): void {
-    if (!Number.isNaN(this.#idleSinceNs)) this.polling.adjust(workNs - this.#idleSinceNs);
+  #endIdle(workNs: number, woken: boolean = false): void {
+    if (!Number.isNaN(this.#idleSinceNs)) this.polling.adjust(workNs - this.#idleSinceNs, woken);
     this.#idleSinceNs = NaN;
   }
 
@@ -192,9 +216,10 @@ export class EventLoop implements DeviceHost {
 
   /** Looks at the doorbells and rings for a moment, until something stirs there. */
   #lookAround(): void {
-    for (let look = 0; look < LOOKS_PER_CLOCK; look++) {
+    const active = this.#active;
+    for (let looks = 0; looks < LOOKS_PER_CLOCK; looks += active.length + 1) {
       if (this.#wakeSlot.stirs) return;
-      for (const device of this.#active) if (device.stirs()) return;
+      for (let i = 0; i < active.length; i++) if (active[i]!.stirs()) return;
     }
   }
 

@@ -1,7 +1,6 @@
 import { openDrive, type PreparedDrive } from '@iothreads/backends';
 import {
   type BlockLimits,
-  GuestMemory,
   hasFeature,
   type MemoryRegionOptions,
   type PollingSettings,
@@ -18,9 +17,14 @@ import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
 import { WakeSlot } from '../shared/wake-slots.js';
-import { AttachedDevice } from './attached-device.js';
+import { AttachedDevice, type ServedQueue } from './attached-device.js';
+import { ChannelNotifier } from './channel-notifier.js';
 import type { DispatchMode } from './dispatcher.js';
+import { EventfdNotifier, type QueueEventfds } from './eventfd-notifier.js';
 import { EventLoop } from './event-loop.js';
+import { loadLinux } from './load-linux.js';
+import { type MappedRegion, openMemory } from './mapped-memory.js';
+import type { QueueNotifier } from './queue-notifier.js';
 import { RequestTrace } from './request-trace.js';
 
 /** What a worker needs to become an iothread. */
@@ -42,16 +46,18 @@ export interface AttachRequest {
 }
 
 /** A queue to serve, and where to go on in it. */
-interface QueueStart {
+export interface QueueStart {
   readonly index: number;
   readonly addresses: VirtqueueAddresses;
+  readonly features: bigint;
   readonly state: VirtqueueState | undefined;
+  /** Where its driver is in another process; otherwise the device's port is what it kicks and waits on. */
+  readonly eventfds: QueueEventfds | undefined;
 }
 
 export interface StartQueuesRequest {
   readonly id: string;
-  readonly memory: readonly MemoryRegionOptions[];
-  readonly features: bigint;
+  readonly memory: readonly (MemoryRegionOptions | MappedRegion)[];
   readonly maxQueueSize: number;
   readonly queues: readonly QueueStart[];
 }
@@ -110,8 +116,12 @@ export class IOThreadControl {
 
   /** Opens the drive and attaches the device: from this moment it counts as one of the iothread's. */
   async attach(request: AttachRequest): Promise<void> {
-    const driver = await openDrive(request.drive, { nowNs });
-    const device = new AttachedDevice({
+    let device: AttachedDevice | undefined;
+    const attend = (): void => {
+      if (device !== undefined) this.#loop.kicked(device);
+    };
+    const driver = await openDrive(request.drive, { nowNs, attend });
+    device = new AttachedDevice({
       id: request.id,
       driver,
       driverName: request.drive.driver,
@@ -125,30 +135,66 @@ export class IOThreadControl {
     this.#loop.add(device);
   }
 
-  startQueues(request: StartQueuesRequest): void {
+  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS`: none of the queues is served then */
+  async startQueues(request: StartQueuesRequest): Promise<void> {
     const device = this.#device(request.id);
-    const memory = new GuestMemory(request.memory);
-    const queues = request.queues.map(({ index, addresses, state }) => ({
-      index,
-      virtqueue: new Virtqueue(memory, addresses, {
-        indirect: hasFeature(request.features, VIRTIO_F_INDIRECT_DESC),
-        eventIdx: hasFeature(request.features, VIRTIO_F_EVENT_IDX),
-        maxSize: request.maxQueueSize,
-        ...(state === undefined ? {} : { state }),
-      }),
-    }));
+    const memory = await openMemory(request.memory);
+    const queues: ServedQueue[] = [];
+    try {
+      for (const { index, addresses, features, state, eventfds } of request.queues) {
+        const virtqueue = new Virtqueue(memory, addresses, {
+          indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
+          eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+          maxSize: request.maxQueueSize,
+          ...(state === undefined ? {} : { state }),
+        });
+        const notifier = await this.#notifier(device, index, eventfds);
+        queues.push({ index, virtqueue, notifier, reported: false });
+      }
+    } catch (error) {
+      for (const { notifier } of queues) notifier.close();
+      throw error;
+    }
     device.start(queues);
     this.#loop.attend(device);
   }
 
+  async #notifier(
+    device: AttachedDevice,
+    index: number,
+    eventfds: QueueEventfds | undefined,
+  ): Promise<QueueNotifier> {
+    if (eventfds === undefined) return new ChannelNotifier(device.channel, index);
+    const onKick = (): void => {
+      this.#loop.kicked(device);
+    };
+    return new EventfdNotifier(await loadLinux(), eventfds, device.channel, onKick);
+  }
+
+  /** The queue interrupts through another eventfd from now on. */
+  setCall(id: string, index: number, callFd: number): void {
+    const notifier = this.#device(id).queue(index)?.notifier;
+    if (notifier instanceof EventfdNotifier) notifier.callFd = callFd;
+  }
+
+  /** The device's disk has another size. */
+  resize(id: string, limits: BlockLimits): void {
+    this.#device(id).limits = limits;
+  }
+
   /**
-   * Takes no more requests and waits for those in flight.
+   * Takes no more requests from these queues and waits for those in flight.
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`, unless they are to be abandoned
    */
-  async stopQueues(id: string, timeoutMs: number, whenLate: WhenLate): Promise<StoppedQueues> {
+  async stopQueues(
+    id: string,
+    indexes: readonly number[],
+    timeoutMs: number,
+    whenLate: WhenLate,
+  ): Promise<StoppedQueues> {
     const device = this.#device(id);
     let abandoned = 0;
-    if ((await inTime(device.stop(), timeoutMs)) === LATE) {
+    if ((await inTime(device.stop(indexes), timeoutMs)) === LATE) {
       if (whenLate !== 'abandon') {
         const left = device.inFlight;
         if (whenLate === 'resume') {
@@ -162,9 +208,7 @@ export class IOThreadControl {
       }
       abandoned = device.abandon();
     }
-    const states = device.queues.map(({ index, virtqueue }) => ({ index, state: virtqueue.state }));
-    device.start([]);
-    return { states, abandoned };
+    return { states: device.release(), abandoned };
   }
 
   /**

@@ -31,6 +31,15 @@ export class RequestPool {
     for (const request of this.#all) request.pending = false;
   }
 
+  /** No request refers to guest memory any more: none is in flight. What was abandoned keeps what its driver may use. */
+  forgetMemory(): void {
+    for (const request of this.#free) {
+      request.readable.forget();
+      request.writable.forget();
+      request.statusRegion = undefined;
+    }
+  }
+
   /** Only requests that no driver holds: what a driver never completed must not be used again. */
   release(request: BlockRequest): void {
     this.#free.push(request);

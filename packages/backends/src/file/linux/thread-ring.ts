@@ -1,0 +1,192 @@
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  IoUring,
+  IoVector,
+  LinuxError,
+  MAX_IO_VECTORS,
+  ReadableWatch,
+  type RingFile,
+} from '@iothreads/linux';
+import { AllocateMode, FileCall, type CallSequence } from '../call-sequence.js';
+import { TransferGate } from '../transfer-gate.js';
+import { BouncePool } from './bounce-pool.js';
+import { hostAddress } from './host-address.js';
+import { addressOfCall } from './linux-calls.js';
+import { RingTransfer } from './ring-transfer.js';
+
+const ENTRIES = 256;
+/** As many as the completion ring has room for: older kernels take no more entries once it has overflown. */
+const MAX_UNDER_WAY = 4 * ENTRIES;
+const VECTOR_CAPACITY = 4 * MAX_IO_VECTORS;
+
+/** A driver whose requests are in the ring. */
+export interface RingUser {
+  /** Requests that it was given and has not completed. */
+  readonly inFlight: number;
+  /** There are completions: `flush` soon. */
+  attend(): void;
+}
+
+/**
+ * The io_uring of this thread, shared by its files: entries are prepared one by one and submitted by `flush`, which also
+ * collects what is complete, whoever's it is.
+ */
+export class ThreadRing {
+  static #current: ThreadRing | undefined;
+
+  readonly gate = new TransferGate(MAX_UNDER_WAY);
+  readonly bounces = new BouncePool();
+  readonly #ring = new IoUring(ENTRIES);
+  readonly #watch: ReadableWatch;
+  readonly #vector = new IoVector(VECTOR_CAPACITY);
+  readonly #users = new Set<RingUser>();
+  /** All there are, by the number that their entries carry; those that are free. */
+  readonly #transfers: RingTransfer[] = [];
+  readonly #idle: RingTransfer[] = [];
+  /** What is prepared and not submitted, in order. */
+  readonly #batch: RingTransfer[] = [];
+  #batched = 0;
+  #flushing = false;
+
+  /** The ring of this thread, made for its first user. @throws LinuxError where io_uring can't be had */
+  static join(user: RingUser): ThreadRing {
+    const ring = (ThreadRing.#current ??= new ThreadRing());
+    ring.#users.add(user);
+    return ring;
+  }
+
+  private constructor() {
+    this.#watch = new ReadableWatch(this.#ring.fd, this.#onReadable);
+    // Whoever waits for a request has something of its own that keeps the thread alive.
+    this.#watch.unref();
+  }
+
+  /** With requests in flight, too: they are collected without it. */
+  leave(user: RingUser): void {
+    this.#users.delete(user);
+    this.#closeWhenIdle();
+  }
+
+  registerFile(fd: number): RingFile {
+    return this.#ring.registerFile(fd);
+  }
+
+  /** The kernel keeps the file for what is in flight. */
+  unregisterFile(file: RingFile): void {
+    this.#ring.unregisterFile(file);
+  }
+
+  takeTransfer(): RingTransfer {
+    const idle = this.#idle.pop();
+    if (idle !== undefined) return idle;
+    const transfer = new RingTransfer(this, this.#transfers.length);
+    this.#transfers.push(transfer);
+    return transfer;
+  }
+
+  giveTransfer(transfer: RingTransfer): void {
+    this.#idle.push(transfer);
+  }
+
+  /** Prepares the call that a transfer's sequence has come to; the next `flush` submits it. */
+  prepare(transfer: RingTransfer, file: RingFile): void {
+    const ring = this.#ring;
+    const { sequence, index } = transfer;
+    const { call, position, byteLength } = sequence;
+    if (ring.prepared === ring.entries) this.#submit();
+    switch (call) {
+      case FileCall.READ:
+        if (sequence.vectored) this.#prepareVector(sequence, file, index);
+        else ring.read(file, addressOfCall(sequence), byteLength, position, index);
+        break;
+      case FileCall.WRITE:
+        if (sequence.vectored) this.#prepareVector(sequence, file, index);
+        else ring.write(file, addressOfCall(sequence), byteLength, position, index);
+        break;
+      case FileCall.SYNC:
+        ring.syncData(file, index);
+        break;
+      default: {
+        const mode = sequence.mode === AllocateMode.PUNCH_HOLE ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+        ring.allocate(file, mode | FALLOC_FL_KEEP_SIZE, position, byteLength, index);
+      }
+    }
+    this.#batch[this.#batched++] = transfer;
+  }
+
+  #prepareVector({ call, cursor, position }: CallSequence, file: RingFile, index: number): void {
+    const vector = this.#vector;
+    if (vector.capacity - vector.length < Math.min(cursor.entriesLeft, MAX_IO_VECTORS)) this.#submit();
+    const address = vector.addressAt(vector.length);
+    const count = cursor.pushTo(vector, hostAddress, MAX_IO_VECTORS);
+    if (call === FileCall.READ) this.#ring.readVector(file, address, count, position, index);
+    else this.#ring.writeVector(file, address, count, position, index);
+  }
+
+  /** Whether `flush` would find completions, at the cost of a few plain reads. */
+  hasCompletions(): boolean {
+    return this.#ring.hasCompletions();
+  }
+
+  /**
+   * Submits what is prepared and collects what is complete, until nothing is prepared any more: bounded by what the devices
+   * have in flight, because completions give them no turn.
+   */
+  flush(): void {
+    // From within a completion: whoever collects goes on with what has been prepared.
+    if (this.#flushing) return;
+    this.#flushing = true;
+    try {
+      do {
+        this.#submit();
+        this.#ring.reap(this.#onCompletion);
+      } while (this.#batched > 0);
+    } finally {
+      this.#flushing = false;
+    }
+    if (this.#users.size === 0) this.#closeWhenIdle();
+  }
+
+  #submit(): void {
+    const count = this.#batched;
+    if (count === 0) return;
+    let failure: LinuxError | undefined;
+    try {
+      this.#ring.submit();
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+      failure = error;
+    }
+    this.#batched = 0;
+    this.#vector.clear();
+    if (failure === undefined) return;
+    // The kernel takes them in order; the rest it has not seen.
+    const refused = this.#batch.slice(count - this.#ring.prepared, count);
+    this.#ring.withdraw();
+    for (const transfer of refused) transfer.fail(failure);
+  }
+
+  readonly #onCompletion = (index: number, result: number): void => {
+    this.#transfers[index]!.returned(result);
+  };
+
+  readonly #onReadable = (): void => {
+    let attended = 0;
+    for (const user of this.#users) {
+      if (user.inFlight === 0) continue;
+      attended += user.inFlight;
+      user.attend();
+    }
+    // Some are of drivers that have been closed: nobody else would collect them.
+    if (attended < this.#transfers.length - this.#idle.length) this.flush();
+  };
+
+  #closeWhenIdle(): void {
+    if (this.#users.size > 0 || this.#idle.length < this.#transfers.length || this.#flushing) return;
+    if (ThreadRing.#current === this) ThreadRing.#current = undefined;
+    this.#watch.close();
+    this.#ring.close();
+  }
+}

@@ -1,0 +1,27 @@
+import { checked, libc } from './libc.js';
+
+const F_DUPFD_CLOEXEC = 1030;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+
+const close = libc.func('int close(int fd)') as (fd: number) => number;
+const fcntl = libc.func('int fcntl(int fd, int command, long argument)') as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
+
+/** close(2). The caller owns `fd`, and uses it no more: Linux releases it whatever the call says. */
+export function closeFd(fd: number): void {
+  // Takes no pointer.
+  close(fd);
+}
+
+/** A second descriptor for the same open file, closed on exec. */
+export const duplicateFd = (fd: number): number => checked('fcntl', fcntl(fd, F_DUPFD_CLOEXEC, 0));
+
+/** Calls on `fd` that would wait fail with EAGAIN from now on. */
+export function setNonBlocking(fd: number): void {
+  checked('fcntl', fcntl(fd, F_SETFL, checked('fcntl', fcntl(fd, F_GETFL, 0)) | O_NONBLOCK));
+}

@@ -1,0 +1,171 @@
+import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import { type BlockNode, holderOf } from './block-node.js';
+import { isExpected } from './describe-error.js';
+import { driveOptions, inheritOptions, windowOptions } from './drive-options.js';
+import type { Log } from './log.js';
+import type { BlockdevOptions, RawBlockdev } from './options/blockdev-options.js';
+import { StorageDaemonError } from './storage-daemon-error.js';
+
+/** What the system says of images that may be read but not written. */
+const NOT_WRITABLE = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** The nodes by their names, and which of them are made of others. */
+export class BlockGraph {
+  readonly #log: Log;
+  readonly #nodes = new Map<string, BlockNode>();
+  #generated = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /**
+   * Makes a node, and the children that are described in it. Its drive is open when this resolves.
+   * @throws StorageDaemonError `ERR_PARAMETER`, `ERR_DUPLICATE_ID`, `ERR_NOT_FOUND`
+   * @throws BlockDriverError when the drive can't be used
+   */
+  async add(options: BlockdevOptions): Promise<BlockNode> {
+    if (options['node-name'] === undefined) {
+      throw new StorageDaemonError('ERR_PARAMETER', "'node-name' must be specified for the root node");
+    }
+    return this.#add(options);
+  }
+
+  async #add(options: BlockdevOptions): Promise<BlockNode> {
+    const name = options['node-name'] ?? `#block${String(this.#generated++).padStart(3, '0')}`;
+    if (this.#nodes.has(name)) {
+      throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
+    }
+    const node = options.driver === 'raw' ? await this.#raw(name, options) : await this.#leaf(name, options);
+    this.#nodes.set(name, node);
+    node.child?.parents.add(node);
+    return node;
+  }
+
+  async #leaf(name: string, options: Exclude<BlockdevOptions, RawBlockdev>): Promise<BlockNode> {
+    const drive = driveOptions(options);
+    const held = await this.#hold(drive, options);
+    const shape = { child: undefined, ownsChild: false, window: false };
+    return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
+  }
+
+  async #raw(name: string, options: RawBlockdev): Promise<BlockNode> {
+    const ownsChild = typeof options.file !== 'string';
+    const child =
+      typeof options.file === 'string'
+        ? this.find(options.file)
+        : await this.#add(inheritOptions(options, options.file));
+    try {
+      // An inline child may have taken the name meanwhile.
+      if (this.#nodes.has(name)) {
+        throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
+      }
+      const window = options.offset !== undefined || options.size !== undefined;
+      const drive = window ? windowOptions(options, child.drive) : child.drive;
+      const held = window ? await this.#hold(drive, { ...options, ...readOnlyOf(child) }) : child.held;
+      const shape = { child, ownsChild, window };
+      return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
+    } catch (error) {
+      if (ownsChild) await this.#remove(child);
+      throw error;
+    }
+  }
+
+  async #hold(drive: DriveOptions, options: BlockdevOptions): Promise<HeldDrive> {
+    const { holdDrive } = await import('@iothreads/backends');
+    const readOnly = options['read-only'] === true;
+    let held: HeldDrive;
+    try {
+      held = await holdDrive(drive, readOnly, options.driver);
+    } catch (error) {
+      const mayFallBack = options['auto-read-only'] === true && !readOnly;
+      if (!mayFallBack || !isExpected(error) || !NOT_WRITABLE.has(error.code)) throw error;
+      held = await holdDrive(drive, true, options.driver);
+    }
+    for (const notice of held.notices) this.#log.write('warning', notice);
+    return held;
+  }
+
+  /** @throws StorageDaemonError `ERR_NOT_FOUND` */
+  find(name: string): BlockNode {
+    const node = this.#nodes.get(name);
+    if (node === undefined) {
+      throw new StorageDaemonError(
+        'ERR_NOT_FOUND',
+        `Cannot find device='${name}' nor node-name='${name}'; a node has to be made before it is used`,
+      );
+    }
+    return node;
+  }
+
+  /** @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE` */
+  async delete(name: string): Promise<void> {
+    const node = this.#nodes.get(name);
+    if (node === undefined) {
+      throw new StorageDaemonError('ERR_NOT_FOUND', `Failed to find node with node-name='${name}'`);
+    }
+    const users = [
+      ...[...node.exports].map((id) => `export '${id}'`),
+      ...[...node.parents].map((parent) => `node '${parent.name}'`),
+    ];
+    if (users.length > 0) {
+      throw new StorageDaemonError('ERR_IN_USE', `Node ${name} is in use by ${users.join(' and ')}`);
+    }
+    await this.#remove(node);
+  }
+
+  async #remove(node: BlockNode): Promise<void> {
+    this.#nodes.delete(node.name);
+    const { child } = node;
+    child?.parents.delete(node);
+    if (holderOf(node) === node) await node.held.close();
+    // A child with a name may have found other users; it stays for them.
+    if (child !== undefined && node.ownsChild && child.parents.size === 0 && child.exports.size === 0) {
+      await this.#remove(child);
+    }
+  }
+
+  /**
+   * Changes the size of a node's drive.
+   * @returns the drive, and the nodes that serve it and so have changed
+   * @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE`, `ERR_READ_ONLY`
+   * @throws BlockDriverError when it has a size for good
+   */
+  async resize(name: string, sizeBytes: number): Promise<{ drive: PreparedDrive; nodes: BlockNode[] }> {
+    const holder = holderOf(this.find(name));
+    if (holder.window) {
+      throw new StorageDaemonError(
+        'ERR_NOT_SUPPORTED',
+        `Cannot resize node '${holder.name}': it is a part of '${holder.child!.name}', its size is fixed`,
+      );
+    }
+    const above = this.list().filter((node) => node.window && holderOf(node.child!) === holder);
+    if (above.length > 0) {
+      const names = above.map((node) => `'${node.name}'`).join(', ');
+      throw new StorageDaemonError('ERR_IN_USE', `Cannot resize node '${name}': ${names} is a part of it`);
+    }
+    const drive = await holder.held.resize(sizeBytes);
+    return { drive, nodes: this.list().filter((node) => holderOf(node) === holder) };
+  }
+
+  list(): readonly BlockNode[] {
+    return [...this.#nodes.values()];
+  }
+
+  /** Closes all drives; those that can't be closed are told in the log. */
+  async close(): Promise<void> {
+    const holders = this.list().filter((node) => holderOf(node) === node);
+    this.#nodes.clear();
+    // Windows first: children are made before their parents.
+    for (const { name, held } of holders.toReversed()) {
+      await held.close().catch((error: unknown) => {
+        this.#log.write('error', `node '${name}': ${error instanceof Error ? error.message : String(error)}`);
+      });
+    }
+  }
+}
+
+/** A window onto what can't be written can't be written either. */
+function readOnlyOf(child: BlockNode): { readonly 'read-only'?: true } {
+  return child.held.prepared.geometry.readOnly ? { 'read-only': true } : {};
+}

@@ -1,0 +1,42 @@
+import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import type { BlockdevOptions } from './options/blockdev-options.js';
+
+/** A disk under a name. */
+export interface BlockNode {
+  readonly name: string;
+  readonly options: BlockdevOptions;
+  /** What the runtime's drivers make of it. */
+  readonly drive: DriveOptions;
+  /** Open for as long as the node exists; a raw node that restricts nothing has its child's. */
+  readonly held: HeldDrive;
+  readonly child: BlockNode | undefined;
+  /** The child was described in place, and goes with this node. */
+  readonly ownsChild: boolean;
+  /** A part of its child. */
+  readonly window: boolean;
+  /** Nodes that have this one as a child. */
+  readonly parents: Set<BlockNode>;
+  /** Ids of the exports that serve it. */
+  readonly exports: Set<string>;
+}
+
+export function isReadOnly(node: BlockNode): boolean {
+  return node.held.prepared.geometry.readOnly || node.options['read-only'] === true;
+}
+
+/** The drive as exports of this node see it. */
+export function preparedDrive(node: BlockNode): PreparedDrive {
+  const { prepared } = node.held;
+  if (!isReadOnly(node)) return prepared;
+  return {
+    ...prepared,
+    geometry: { ...prepared.geometry, readOnly: true, discard: false, writeZeroes: false },
+  };
+}
+
+/** The node that opens the drive which this one serves. */
+export function holderOf(node: BlockNode): BlockNode {
+  let holder = node;
+  while (holder.child !== undefined && !holder.window) holder = holder.child;
+  return holder;
+}

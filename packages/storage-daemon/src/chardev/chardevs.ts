@@ -1,0 +1,82 @@
+import type { ChardevOptions } from '../options/chardev-options.js';
+import { StorageDaemonError } from '../storage-daemon-error.js';
+import type { Chardev } from './chardev.js';
+import { SocketChardev } from './socket-chardev.js';
+import { StdioChardev } from './stdio-chardev.js';
+
+/** The character devices by their ids. */
+export class Chardevs {
+  readonly #chardevs = new Map<string, Chardev>();
+  /** Ids of those that a monitor has. */
+  readonly #busy = new Set<string>();
+  readonly #stopping: AbortSignal;
+  readonly #stdioAllowed: boolean;
+
+  /** @param stopping ends waiting for a client */
+  constructor(options: { readonly stopping: AbortSignal; readonly stdioAllowed: boolean }) {
+    this.#stopping = options.stopping;
+    this.#stdioAllowed = options.stdioAllowed;
+  }
+
+  /** @throws StorageDaemonError `ERR_DUPLICATE_ID`, `ERR_IN_USE`, `ERR_DAEMONIZE`, `ERR_SOCKET` */
+  async add(options: ChardevOptions): Promise<void> {
+    const { id } = options;
+    if (this.#chardevs.has(id)) {
+      throw new StorageDaemonError('ERR_DUPLICATE_ID', `Chardev with id '${id}' already exists`);
+    }
+    this.#chardevs.set(
+      id,
+      options.backend === 'stdio' ? this.#stdio(id) : await SocketChardev.open(options, this.#stopping),
+    );
+  }
+
+  #stdio(id: string): StdioChardev {
+    if (!this.#stdioAllowed) {
+      throw new StorageDaemonError(
+        'ERR_DAEMONIZE',
+        'cannot use stdio with --daemonize; use a socket, or leave --daemonize out',
+      );
+    }
+    if ([...this.#chardevs.values()].some((chardev) => chardev instanceof StdioChardev)) {
+      throw new StorageDaemonError('ERR_IN_USE', 'cannot use stdio by multiple character devices');
+    }
+    return new StdioChardev(id);
+  }
+
+  /** Takes a character device for a monitor. @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE` */
+  claim(id: string): Chardev {
+    const chardev = this.#chardevs.get(id);
+    if (chardev === undefined) {
+      throw new StorageDaemonError(
+        'ERR_NOT_FOUND',
+        `chardev "${id}" not found; a --chardev with that id has to stand before`,
+      );
+    }
+    if (this.#busy.has(id)) {
+      throw new StorageDaemonError('ERR_IN_USE', `Device '${id}' is in use by another monitor`);
+    }
+    this.#busy.add(id);
+    return chardev;
+  }
+
+  /** @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE` */
+  async remove(id: string): Promise<void> {
+    const chardev = this.#chardevs.get(id);
+    if (chardev === undefined) throw new StorageDaemonError('ERR_NOT_FOUND', `Chardev '${id}' not found`);
+    if (this.#busy.has(id)) {
+      throw new StorageDaemonError('ERR_IN_USE', `Chardev '${id}' is busy: a monitor uses it`);
+    }
+    this.#chardevs.delete(id);
+    await chardev.close();
+  }
+
+  list(): readonly Chardev[] {
+    return [...this.#chardevs.values()];
+  }
+
+  async close(): Promise<void> {
+    const chardevs = this.list();
+    this.#chardevs.clear();
+    await Promise.all(chardevs.map((chardev) => chardev.close()));
+  }
+}

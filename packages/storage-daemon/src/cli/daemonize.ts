@@ -1,0 +1,93 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { parseKeyval } from '../options/keyval.js';
+import { parseJson } from '../options/json-text.js';
+import { StorageDaemonError } from '../storage-daemon-error.js';
+import type { GivenOption } from './command-line.js';
+
+/** Tells a child on which descriptor its parent waits. */
+const READY_FD = 'IOTHREADS_STORAGE_DAEMON_READY_FD';
+
+/** Descriptors beyond this are not handed on. */
+const MAX_FD = 1023;
+const STDERR = 2;
+
+/** Where our parent waits, in a child; read once, so that nobody below us takes it for theirs. */
+const readyFd = takeReadyFd();
+
+function takeReadyFd(): number | undefined {
+  const text = process.env[READY_FD];
+  delete process.env[READY_FD];
+  return text === undefined || !/^\d{1,4}$/.test(text) ? undefined : Number(text);
+}
+
+/** Whether this process is what a `--daemonize` has started. */
+export const isDaemon = (): boolean => readyFd !== undefined;
+
+/**
+ * Starts ourselves again, detached, and waits until that one is ready.
+ * @returns the exit status; the child has said why it isn't 0
+ */
+export async function daemonize(args: readonly string[], options: readonly GivenOption[]): Promise<number> {
+  const inherited = inheritedFds(options);
+  const fd = Math.max(STDERR, ...inherited) + 1;
+  const stdio = Array.from({ length: fd + 1 }, (_, index) => {
+    if (index === fd) return 'pipe';
+    return inherited.includes(index) || (index > 0 && index <= STDERR) ? index : 'ignore';
+  });
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+    detached: true,
+    stdio,
+    env: { ...process.env, [READY_FD]: String(fd) },
+  });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => child.kill(signal));
+  }
+  // Before anything else: whatever the child does from here on is heard.
+  const exited = once(child, 'exit');
+  const ready = (await (child.stdio[fd] as Readable).toArray()).length > 0;
+  if (ready) return 0;
+  const [code, signal] = (await exited) as [number | null, string | null];
+  if (code === null) {
+    throw new StorageDaemonError(
+      'ERR_DAEMONIZE',
+      `--daemonize: the daemon was ended by ${signal!} as it started`,
+    );
+  }
+  // A child that has been told to stop before it was ready is no daemon either.
+  return code === 0 ? 1 : code;
+}
+
+/** In a child: lets the parent go, and lets go of the terminal. @throws a system error where the parent is gone */
+export function tellParent(): void {
+  if (readyFd === undefined) return;
+  // Fails where the parent has been killed: then nobody wants a daemon any more.
+  writeSync(readyFd, 'ready');
+  closeSync(readyFd);
+  for (const fd of [1, STDERR]) {
+    closeSync(fd);
+    // Takes the lowest number that is free: this one.
+    openSync('/dev/null', 'w');
+  }
+}
+
+/** Descriptors that exports listen at. Options with mistakes are the child's to complain about. */
+function inheritedFds(options: readonly GivenOption[]): number[] {
+  return options.flatMap(({ name, value }) => {
+    if (name !== 'export') return [];
+    let addr: unknown;
+    try {
+      ({ addr } = (value.startsWith('{') ? parseJson(value) : parseKeyval(value, { impliedKey: 'type' })) as {
+        addr?: unknown;
+      });
+    } catch (error) {
+      if (error instanceof StorageDaemonError) return [];
+      throw error;
+    }
+    const str = typeof addr === 'object' && addr !== null && 'str' in addr ? addr.str : undefined;
+    const fd = typeof str === 'string' && /^\d{1,4}$/.test(str) ? Number(str) : -1;
+    return fd > STDERR && fd <= MAX_FD ? [fd] : [];
+  });
+}

@@ -1,0 +1,65 @@
+import { PROGRAM, QEMU_VERSION, VERSION } from '../program.js';
+
+/** At most 80 columns. */
+export const HELP = `Usage: ${PROGRAM} [options]
+Serves disks to virtual machines over vhost-user-blk.
+
+Options take effect in the order given: what is referred to stands before.
+Values are key=value lists, where ',,' is a comma, or JSON objects.
+
+  -h, --help             display this help and exit
+  -V, --version          output version information and exit
+
+  --blockdev [driver=]<driver>,node-name=<N>
+             [,read-only=on|off][,auto-read-only=on|off]
+             [,discard=ignore|unmap][,cache.direct=on|off]
+             [,cache.no-flush=on|off][,<options of the driver>...]
+                         make a node, a disk that can be exported
+
+    file,filename=<path>[,aio=threads|native|io_uring][,locking=on|off|auto]
+                         a raw image or a block device
+    raw,file=<node>[,offset=<bytes>][,size=<bytes>]
+                         a part of another node; the child may also be
+                         described in place: file.driver=file,file.filename=...
+    null-co[,size=<bytes>][,latency-ns=<ns>][,read-zeroes=on|off]
+                         a disk that does nothing; null-aio is the same
+    memory,size=<bytes>  a disk in memory, gone with the daemon
+    module,url=<module>[,options.<name>=<value>...]
+                         a disk of your own in TypeScript or JavaScript
+
+  --export [type=]vhost-user-blk,id=<id>,node-name=<node>,
+           addr.type=unix,addr.path=<path> | addr.type=fd,addr.str=<fd>
+           [,writable=on|off][,writethrough=on|off]
+           [,logical-block-size=512|1024|2048|4096][,num-queues=<n>]
+           [,iothread=<id>][,fixed-iothread=on|off]
+                         serve a node at a UNIX domain socket, or at a
+                         listening socket that was inherited;
+                         iothread.0=<id>,iothread.1=<id> spreads the queues
+                         over several iothreads, no iothread means one of the
+                         daemon's own; without num-queues a front end gets as
+                         many queues as it asks for
+
+  --object iothread,id=<id>[,poll-max-ns=<ns>][,poll-grow=<n>]
+           [,poll-shrink=<n>][,aio-max-batch=<n>]
+                         make an iothread, a thread that serves exports
+  --object help          list object types
+  --object <type>,help   list the properties of an object type
+
+  --chardev socket,id=<id>,path=<path>[,server=on|off][,wait=on|off]
+                         a UNIX domain socket that listens (server=on) or
+                         connects; wait=on, the default of a server, waits for
+                         its first client
+  --chardev stdio,id=<id>
+                         standard input and output
+
+  --monitor [chardev=]<id>[,mode=control][,pretty=on|off]
+                         a QMP monitor at a character device
+
+  --pidfile <path>       write the process id to a file once all is ready
+  --daemonize            detach, and have the parent exit once all is ready
+
+SIGTERM, SIGINT, SIGHUP and QMP's quit end it in good order, with status 0.
+`;
+
+const qemu = `${QEMU_VERSION.major}.${QEMU_VERSION.minor}`;
+export const VERSION_TEXT = `${PROGRAM} version ${VERSION} (options and QMP of qemu-storage-daemon ${qemu})\n`;

@@ -1,0 +1,43 @@
+import { describeError, isExpected } from '../describe-error.js';
+import { Log } from '../log.js';
+import { IOTHREAD_HELP, OBJECT_TYPES_HELP } from '../options/object-options.js';
+import { type GivenOption, parseCommandLine } from './command-line.js';
+import { daemonize, isDaemon } from './daemonize.js';
+import { HELP, VERSION_TEXT } from './help.js';
+
+/**
+ * Does what a command line says. Mistakes are told in one line on stderr.
+ * @returns the exit status
+ */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const log = new Log();
+  try {
+    const options = parseCommandLine(args);
+    const text = information(options);
+    if (text !== undefined) {
+      process.stdout.write(text);
+      return 0;
+    }
+    const detached = options.some(({ name }) => name === 'daemonize');
+    if (detached && !isDaemon()) return await daemonize(args, options);
+    const { runDaemon } = await import('../daemon.js');
+    const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value;
+    return await runDaemon({ options, pidfile, stdioAllowed: !detached }, log);
+  } catch (error) {
+    if (!isExpected(error)) throw error;
+    log.fatal(describeError(error));
+    return 1;
+  }
+}
+
+/** What is printed instead of starting, where something is. */
+function information(options: readonly GivenOption[]): string | undefined {
+  for (const { name, value } of options) {
+    if (name === 'help') return HELP;
+    if (name === 'version') return VERSION_TEXT;
+    if (name !== 'object') continue;
+    if (value === 'help') return OBJECT_TYPES_HELP;
+    if (value === 'iothread,help') return IOTHREAD_HELP;
+  }
+  return undefined;
+}

@@ -1,0 +1,49 @@
+import * as v from 'valibot';
+import { fields } from './check-options.js';
+import { idSchema } from './export-options.js';
+import { inBothDialects, type Scalars } from './scalars.js';
+
+/** An object as `--object` and `object-add` describe it: iothreads are the only ones. */
+export interface ObjectOptions {
+  readonly 'qom-type': 'iothread';
+  readonly id: string;
+  readonly 'poll-max-ns'?: number | undefined;
+  readonly 'poll-grow'?: number | undefined;
+  readonly 'poll-shrink'?: number | undefined;
+  /** Taken and told again: batches are as large as the rings make them. */
+  readonly 'aio-max-batch'?: number | undefined;
+}
+
+/** An iothread that polls longer than a second would be a mistake in the unit. */
+const MAX_POLL_NS = 1_000_000_000;
+const MAX_POLL_FACTOR = 1000;
+
+/** What `--object help` and `--object iothread,help` print. */
+export const OBJECT_TYPES_HELP = 'List of user creatable objects:\n  iothread\n';
+export const IOTHREAD_HELP = `iothread options:
+  aio-max-batch=<int>    - accepted, without effect
+  poll-grow=<int>        - factor by which polling grows, 0 means 2
+  poll-max-ns=<int>      - longest time to poll before sleeping, 0 turns it off
+  poll-shrink=<int>      - divisor by which polling shrinks, 0 means to nothing
+`;
+
+export const objectSchemas = inBothDialects(objectSchema);
+
+function objectSchema(scalars: Scalars): v.GenericSchema<unknown, ObjectOptions> {
+  const { integer, choice } = scalars;
+  return fields({
+    'qom-type': v.pipe(
+      v.unknown(),
+      v.check(
+        (type) => type !== 'throttle-group',
+        "Parameter '%': this version has no object type 'throttle-group'",
+      ),
+      choice(['iothread']),
+    ),
+    id: idSchema(scalars),
+    'poll-max-ns': v.optional(integer(0, MAX_POLL_NS)),
+    'poll-grow': v.optional(integer(0, MAX_POLL_FACTOR)),
+    'poll-shrink': v.optional(integer(0, MAX_POLL_FACTOR)),
+    'aio-max-batch': v.optional(integer(0)),
+  });
+}

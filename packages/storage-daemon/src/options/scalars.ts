@@ -1,0 +1,95 @@
+import * as v from 'valibot';
+
+/** How an option is written: `key=value`, where all scalars are text, or JSON, where they have types. */
+export type Dialect = 'keyval' | 'json';
+
+/** Schemas of scalars in one dialect. Messages name the parameter by the first `%`. */
+export interface Scalars {
+  readonly text: v.GenericSchema<unknown, string>;
+  readonly onOff: v.GenericSchema<unknown, boolean>;
+  integer(least: number, most?: number): v.GenericSchema<unknown, number>;
+  choice<const Choice extends string>(choices: readonly Choice[]): v.GenericSchema<unknown, Choice>;
+}
+
+/** One description of an option, for both ways to write it. */
+export function inBothDialects<Output>(
+  describe: (scalars: Scalars) => v.GenericSchema<unknown, Output>,
+): Readonly<Record<Dialect, v.GenericSchema<unknown, Output>>> {
+  return { keyval: describe(scalars('keyval')), json: describe(scalars('json')) };
+}
+
+const ON = new Set(['on', 'yes', 'true', 'y']);
+const OFF = new Set(['off', 'no', 'false', 'n']);
+
+/** What is wrong with a value. */
+class Wrong {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+/** A schema made of a function that reads a value or says what is wrong with it. */
+export function reading<Output>(read: (input: unknown) => Output | Wrong): v.GenericSchema<unknown, Output> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): Output => {
+      const result = read(dataset.value);
+      if (!(result instanceof Wrong)) return result;
+      addIssue({ message: result.message });
+      return NEVER;
+    }),
+  );
+}
+
+/** Text that has to look a certain way. @param wrong what is wrong with text that doesn't */
+export function textThat(
+  text: v.GenericSchema<unknown, string>,
+  fits: (text: string) => boolean,
+  wrong: (text: string) => string,
+): v.GenericSchema<unknown, string> {
+  return v.pipe(
+    text,
+    v.check(fits, ({ input }) => wrong(input)),
+  );
+}
+
+/** QEMU's ids of exports, objects and character devices. */
+export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(id);
+
+const wrongType = (expected: string): Wrong =>
+  new Wrong(`Invalid parameter type for '%', expected: ${expected}`);
+
+export function scalars(dialect: Dialect): Scalars {
+  const text = reading((input) => (typeof input === 'string' ? input : wrongType('string')));
+  return {
+    text,
+    onOff: reading((input) => {
+      if (dialect === 'json') return typeof input === 'boolean' ? input : wrongType('boolean');
+      if (typeof input !== 'string') return wrongType('boolean');
+      if (ON.has(input)) return true;
+      return OFF.has(input) ? false : new Wrong(`Parameter '%' expects 'on' or 'off', got '${input}'`);
+    }),
+    integer: (least, most = Number.MAX_SAFE_INTEGER) =>
+      reading((input) => {
+        if (typeof input !== (dialect === 'json' ? 'number' : 'string')) return wrongType('integer');
+        const value = /^[+-]?\d+$/.test(String(input)) ? Number(input) : NaN;
+        if (Number.isNaN(value)) {
+          return new Wrong(
+            `Parameter '%' expects integer, a plain number without a unit, got '${String(input)}'`,
+          );
+        }
+        if (value < least || value > most) {
+          return new Wrong(`Parameter '%' expects an integer from ${least} to ${most}, got ${String(input)}`);
+        }
+        return value;
+      }),
+    choice: <const Choice extends string>(choices: readonly Choice[]) =>
+      reading((input): Choice | Wrong => {
+        if (typeof input !== 'string') return wrongType('string');
+        if ((choices as readonly string[]).includes(input)) return input as Choice;
+        return new Wrong(`Parameter '%' does not accept value '${input}' (known: ${choices.join(', ')})`);
+      }),
+  };
+}

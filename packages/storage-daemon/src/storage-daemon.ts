@@ -1,0 +1,85 @@
+import { BlockGraph } from './block-graph.js';
+import { Chardevs } from './chardev/chardevs.js';
+import { describeError, isExpected } from './describe-error.js';
+import { Exports } from './exports.js';
+import { IOThreads } from './iothreads.js';
+import type { Log } from './log.js';
+import { executeCommand } from './qmp/execute-command.js';
+import { Monitors } from './qmp/monitors.js';
+import { StorageDaemonError } from './storage-daemon-error.js';
+
+/** Everything that a daemon has, and one thing that happens to it at a time. */
+export class StorageDaemon {
+  readonly log: Log;
+  readonly iothreads: IOThreads;
+  readonly graph: BlockGraph;
+  readonly exports: Exports;
+  readonly chardevs: Chardevs;
+  readonly monitors: Monitors;
+  readonly #stop = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(log: Log, options: { readonly stdioAllowed: boolean }) {
+    this.log = log;
+    this.iothreads = new IOThreads(log);
+    this.graph = new BlockGraph(log);
+    this.exports = new Exports(this.graph, this.iothreads, log);
+    this.chardevs = new Chardevs({ stopping: this.stopping, ...options });
+    this.monitors = new Monitors(
+      (name, args) => this.exclusive(() => executeCommand(this, name, args)),
+      (bug) => {
+        // Where nobody waits for an answer, Node.js says what has happened, and where.
+        queueMicrotask(() => {
+          throw bug;
+        });
+      },
+    );
+  }
+
+  /** Aborted when the daemon is to end. */
+  get stopping(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Asks the daemon to end; `daemon.ts` sees to it. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Does one thing after what has been begun before: nodes, exports and objects depend on each other. */
+  exclusive<Result>(what: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(() => {
+      if (this.#closed) throw new StorageDaemonError('ERR_STOPPING', 'the daemon is about to end');
+      return what();
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  /**
+   * Ends what there is, users before what they use; nothing is left behind.
+   * @returns whether all went well; the log has what didn't
+   */
+  async close(): Promise<boolean> {
+    this.stop();
+    await this.#turn;
+    this.#closed = true;
+    let well = true;
+    const attempt = async (what: string, close: () => Promise<void>): Promise<void> => {
+      try {
+        await close();
+      } catch (error) {
+        if (!isExpected(error)) throw error;
+        well = false;
+        this.log.write('error', `${what}: ${describeError(error)}`);
+      }
+    };
+    await attempt('exports', () => this.exports.close());
+    await attempt('nodes', () => this.graph.close());
+    await attempt('iothreads', () => this.iothreads.close());
+    await attempt('monitors', () => this.monitors.close());
+    await attempt('character devices', () => this.chardevs.close());
+    return well;
+  }
+}

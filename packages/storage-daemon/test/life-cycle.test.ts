@@ -1,0 +1,154 @@
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { DaemonProcess } from './support/daemon-process.js';
+import { QmpClient } from './support/qmp-client.js';
+import { Scratch } from './support/scratch.js';
+import { until } from './support/within.js';
+
+/** A daemon with a bit of everything, in a directory. */
+const everything = (scratch: Scratch): string[] => [
+  '--chardev',
+  `socket,id=m,path=${scratch.file('qmp')},server=on,wait=off`,
+  '--monitor=m',
+  '--object=iothread,id=io0',
+  '--blockdev=memory,node-name=n,size=1048576',
+  `--export=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path=${scratch.file('vhost')},iothread=io0`,
+  `--export=vhost-user-blk,id=f,node-name=n,addr.type=unix,addr.path=${scratch.file('vhost2')}`,
+  '--pidfile',
+  scratch.file('pid'),
+];
+const FILES = ['pid', 'qmp', 'vhost', 'vhost2'];
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe('the end of a daemon', () => {
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s: status 0, nothing left behind', async (signal) => {
+    using scratch = new Scratch();
+    await using daemon = new DaemonProcess(everything(scratch));
+    await daemon.ready();
+    expect(scratch.list()).toEqual(FILES);
+    expect(readFileSync(scratch.file('pid'), 'utf8')).toBe(`${daemon.child.pid}\n`);
+    const { code, stdout, stderr } = await daemon.stop(signal);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'iothreads-storage-daemon: info: ready: 2 exports\n',
+    });
+    expect(scratch.list()).toEqual([]);
+  });
+
+  test('quit: answered, status 0, nothing left behind', async () => {
+    using scratch = new Scratch();
+    await using daemon = new DaemonProcess(everything(scratch));
+    await daemon.ready();
+    using qmp = await QmpClient.connect(scratch.file('qmp'));
+    expect(await qmp.execute('quit')).toEqual({});
+    expect(await qmp.next()).toBeUndefined();
+    expect(await daemon.ended()).toMatchObject({ code: 0 });
+    expect(scratch.list()).toEqual([]);
+  });
+
+  test('a signal while it waits for its first client: status 0, nothing left behind', async () => {
+    using scratch = new Scratch();
+    await using daemon = new DaemonProcess([
+      '--chardev',
+      `socket,id=m,path=${scratch.file('qmp')},server=on`,
+      '--pidfile',
+      scratch.file('pid'),
+    ]);
+    await until('the socket', () => existsSync(scratch.file('qmp')));
+    const { code, stderr } = await daemon.stop();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(scratch.list()).toEqual([]);
+  });
+
+  test('a client that reads nothing does not hold it up', async () => {
+    using scratch = new Scratch();
+    await using daemon = new DaemonProcess(everything(scratch));
+    await daemon.ready();
+    using qmp = await QmpClient.connect(scratch.file('qmp'));
+    qmp.socket.pause();
+    qmp.send('{"execute":"query-commands"}'.repeat(5000));
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(scratch.list()).toEqual([]);
+  });
+});
+
+describe('what an earlier life has left', () => {
+  test('sockets that nobody listens at, and the pidfile of a process that is gone', async () => {
+    using scratch = new Scratch();
+    await using killed = new DaemonProcess(everything(scratch));
+    await killed.ready();
+    await killed.stop('SIGKILL');
+    expect(scratch.list()).toEqual(FILES);
+    await using daemon = new DaemonProcess(everything(scratch));
+    await daemon.ready();
+    expect(readFileSync(scratch.file('pid'), 'utf8')).toBe(`${daemon.child.pid}\n`);
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(scratch.list()).toEqual([]);
+  });
+
+  test('a pidfile that somebody else has written since is not removed', async () => {
+    using scratch = new Scratch();
+    await using daemon = new DaemonProcess(everything(scratch));
+    await daemon.ready();
+    writeFileSync(scratch.file('pid'), '1\n');
+    expect(await daemon.stop()).toMatchObject({ code: 0 });
+    expect(scratch.list()).toEqual(['pid']);
+  });
+});
+
+describe('--daemonize', () => {
+  test('the parent leaves when all is ready, the daemon goes on', async () => {
+    using scratch = new Scratch();
+    await using parent = new DaemonProcess([...everything(scratch), '--daemonize']);
+    // Its end is seen once nobody holds its output any more: the daemon has let go of it.
+    expect(await parent.ended()).toEqual({ code: 0, signal: null, stdout: '', stderr: '' });
+    expect(scratch.list()).toEqual(FILES);
+    const pid = Number(readFileSync(scratch.file('pid'), 'utf8'));
+    try {
+      expect(pid).not.toBe(parent.child.pid);
+      using qmp = await QmpClient.connect(scratch.file('qmp'));
+      expect(await qmp.execute('query-block-exports')).toHaveLength(2);
+      process.kill(pid, 'SIGTERM');
+      await until('the end of the daemon', () => !isAlive(pid));
+      expect(scratch.list()).toEqual([]);
+    } finally {
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+    }
+  });
+
+  test("the daemon's mistake is the parent's", async () => {
+    using scratch = new Scratch();
+    await using parent = new DaemonProcess([...everything(scratch), '--daemonize', '--blockdev=nope']);
+    const { code, stderr } = await parent.ended();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^iothreads-storage-daemon: --blockdev=nope: [^\n]*\n$/);
+    expect(scratch.list()).toEqual([]);
+  });
+
+  test('an inherited socket keeps its number', async () => {
+    using scratch = new Scratch();
+    const server = createServer().listen(scratch.file('inherited'));
+    await once(server, 'listening');
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const qmp = ['--chardev', `socket,id=m,path=${scratch.file('qmp')},server=on,wait=off`, '--monitor=m'];
+    const node = '--blockdev=null-co,node-name=n';
+    const serve = '--export=vhost-user-blk,id=e,node-name=n,addr.type=fd,addr.str=4';
+    await using parent = new DaemonProcess(['--daemonize', ...qmp, node, serve], { fds: [fd, fd] });
+    expect(await parent.ended()).toMatchObject({ code: 0, stderr: '' });
+    server.close();
+    using client = await QmpClient.connect(scratch.file('qmp'));
+    expect(await client.execute('query-block-exports')).toHaveLength(1);
+    expect(await client.execute('quit')).toEqual({});
+    expect(await client.next()).toBeUndefined();
+  });
+});

@@ -1,0 +1,116 @@
+import { connectUnix, LinuxError } from '@iothreads/linux';
+import { hasFeature } from '@iothreads/core';
+import { Connection, type Message } from '../connection.js';
+import { decodeU64 } from '../protocol/integers.js';
+import { FLAG_NEED_REPLY } from '../protocol/message-header.js';
+import { ProtocolFeature } from '../protocol/protocol-features.js';
+import { requestName } from '../protocol/requests.js';
+import { VhostUserError } from '../vhost-user-error.js';
+
+/** Against hangs only: a drain may take its time. */
+const ANSWER_TIMEOUT_MS = 30_000;
+
+/** The messages of a front end, right or wrong: what a hostile one needs as well. */
+export class FrontEndRequests {
+  readonly #connection: Connection;
+  /** Set once negotiated: decides whether requests without an answer of their own are acknowledged. */
+  protocolFeatures = 0n;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** @throws VhostUserError with the errno name as its code when nobody listens there */
+  static connect(path: string): FrontEndRequests {
+    try {
+      return new FrontEndRequests(new Connection(connectUnix(path)));
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error;
+      throw new VhostUserError(error.code, `can't connect to '${path}' (${error.code})`);
+    }
+  }
+
+  /** A request with an answer of its own. @returns the answer's payload; descriptors in it are closed */
+  ask(
+    request: number,
+    payload: Uint8Array = new Uint8Array(),
+    fds: readonly number[] = [],
+  ): Promise<Uint8Array> {
+    return this.#inTurn(async () => {
+      this.#connection.send(request, 0, payload, fds);
+      return this.#answer(request);
+    });
+  }
+
+  /**
+   * A request without an answer of its own; waits for the acknowledgement where REPLY_ACK has been negotiated.
+   * @throws VhostUserError `ERR_REFUSED`
+   */
+  tell(request: number, payload: Uint8Array = new Uint8Array(), fds: readonly number[] = []): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!hasFeature(this.protocolFeatures, ProtocolFeature.REPLY_ACK)) {
+        this.#connection.send(request, 0, payload, fds);
+        return;
+      }
+      this.#connection.send(request, FLAG_NEED_REPLY, payload, fds);
+      if (decodeU64(await this.#answer(request)) !== 0n) {
+        throw new VhostUserError('ERR_REFUSED', `the back end has refused ${requestName(request)}`);
+      }
+    });
+  }
+
+  /** Sends a message and waits for nothing. @param flags besides the version */
+  send(request: number, flags: number, payload: Uint8Array, fds: readonly number[] = []): void {
+    this.#connection.send(request, flags, payload, fds);
+  }
+
+  /** Sends any bytes with any descriptors. */
+  sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
+    this.#connection.sendBytes(bytes, fds);
+  }
+
+  /** The next message of the back end, for what was sent by `send`. @returns undefined when it has closed the connection */
+  async receive(): Promise<Message | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const timeout = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          this.#connection.close();
+          reject(new VhostUserError('ERR_TIMEOUT', 'the back end does not answer'));
+        }, ANSWER_TIMEOUT_MS);
+      });
+      return await Promise.race([this.#connection.receive(), timeout]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async #answer(request: number): Promise<Uint8Array> {
+    const message = await this.receive();
+    if (message === undefined) {
+      throw new VhostUserError(
+        'ERR_DISCONNECTED',
+        `the back end has closed the connection over ${requestName(request)}`,
+      );
+    }
+    message.fds.closeRest();
+    if (!message.reply || message.request !== request) {
+      throw new VhostUserError(
+        'ERR_PROTOCOL',
+        `the back end has answered ${requestName(request)} by ${requestName(message.request)}`,
+      );
+    }
+    return message.payload;
+  }
+
+  #inTurn<Result>(operation: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(operation);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}

@@ -1,0 +1,191 @@
+import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
+import type { ExportedDevice, ExportedQueue } from '@iothreads/iothread';
+import { signalEventfd } from '@iothreads/linux';
+import { MemoryTable } from './memory-table.js';
+import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
+import { protocolError } from './vhost-user-error.js';
+import { closeIfAny, NO_FD, Vring } from './vring.js';
+
+/** The rings of one connection and the memory that they lie in: which of them the device serves, and when. */
+export class Vrings {
+  readonly #device: ExportedDevice;
+  readonly #rings: readonly Vring[];
+  #memory = MemoryTable.EMPTY;
+  #features = 0n;
+
+  constructor(device: ExportedDevice) {
+    this.#device = device;
+    this.#rings = Array.from({ length: device.numQueues }, (_, index) => new Vring(index));
+  }
+
+  get memory(): MemoryTable {
+    return this.#memory;
+  }
+
+  /** @throws VhostUserError `ERR_PROTOCOL` when the export has no such ring */
+  at(index: number): Vring {
+    const ring = this.#rings[index];
+    if (ring !== undefined) return ring;
+    const { numQueues } = this.#device;
+    throw protocolError(
+      `front end uses queue ${index}, the export has ${numQueues}: add num-queues=${index + 1} to the export`,
+    );
+  }
+
+  /** What was negotiated changes for all rings. @param change what else changes before they go on */
+  async setFeatures(features: bigint, change: () => void): Promise<void> {
+    await this.whileStopped(this.#rings, () => {
+      this.#features = features;
+      change();
+    });
+  }
+
+  /** Changes something about rings: those that run are stopped before, and go on afterwards if they still can. */
+  async whileStopped(rings: readonly Vring[], change: () => void): Promise<void> {
+    await this.#stop(rings);
+    for (const ring of rings) ring.refused = false;
+    change();
+    await this.#startComplete();
+  }
+
+  /** Takes another kick descriptor, and starts the ring. */
+  async setKick(ring: Vring, fd: number): Promise<void> {
+    await this.#replaceFd(ring, fd, () => {
+      ring.setKick(fd);
+    });
+  }
+
+  async setErr(ring: Vring, fd: number): Promise<void> {
+    await this.#replaceFd(ring, fd, () => {
+      ring.setErr(fd);
+    });
+  }
+
+  async #replaceFd(ring: Vring, fd: number, change: () => void): Promise<void> {
+    let taken = false;
+    try {
+      await this.whileStopped([ring], () => {
+        change();
+        taken = true;
+      });
+    } finally {
+      if (!taken) closeIfAny(fd);
+    }
+  }
+
+  /** Front ends say so again and again: nothing happens then. */
+  async setEnabled(ring: Vring, enabled: boolean): Promise<void> {
+    if (ring.enabled === enabled && !ring.refused) return;
+    await this.whileStopped([ring], () => {
+      ring.enabled = enabled;
+    });
+  }
+
+  /** A running ring uses another call descriptor at once: front ends change it often. */
+  async setCall(ring: Vring, fd: number): Promise<void> {
+    const before = ring.replaceCall(fd);
+    try {
+      if (ring.running) await this.#device.setCall(ring.index, fd);
+    } catch (error) {
+      ring.linger(before);
+      throw error;
+    }
+    closeIfAny(before);
+    // What was completed before it was known may have gone unnoticed: its driver looks once more.
+    if (fd !== NO_FD) signalEventfd(fd);
+  }
+
+  /** Stops a ring for good, until it is kicked off again. @returns index of the next avail entry to take */
+  async stopForGood(ring: Vring): Promise<number> {
+    await this.whileStopped([ring], () => {
+      ring.setKick(undefined);
+    });
+    return ring.lastAvail;
+  }
+
+  /**
+   * Other memory, for all rings. What is not in it any more is unmapped.
+   * @throws the device's errors; `memory` is what was there before, where the device could not let go of it
+   */
+  async setMemory(next: MemoryTable): Promise<void> {
+    const before = this.#memory;
+    await this.#stop(this.#rings);
+    await this.#device.setMemory(next.regions.map(mappedRegion));
+    this.#memory = next;
+    for (const region of before.regions) {
+      if (!next.regions.includes(region)) region.unmap();
+    }
+    for (const ring of this.#rings) ring.refused = false;
+    await this.#startComplete();
+  }
+
+  /** The connection is gone: stops everything and gives everything back. @throws as long as requests are in flight */
+  async end(): Promise<void> {
+    await this.#stop(this.#rings);
+    for (const ring of this.#rings) ring.closeFds();
+    await this.setMemory(MemoryTable.EMPTY);
+  }
+
+  /** Starts all rings that are complete and don't run yet. */
+  async #startComplete(): Promise<void> {
+    const enabledByDefault = !hasFeature(this.#features, VHOST_USER_F_PROTOCOL_FEATURES);
+    const rings = this.#rings.filter(
+      (ring) => !ring.running && !ring.refused && ring.isComplete(enabledByDefault),
+    );
+    if (rings.length === 0) return;
+    // Until they run: whatever goes wrong on the way, the next message is not to blame for it.
+    for (const ring of rings) ring.refused = true;
+    if (!hasFeature(this.#features, VIRTIO_F_VERSION_1)) {
+      throw protocolError(
+        'front end started a ring without VIRTIO_F_VERSION_1: legacy drivers are not served, use disable-legacy=on',
+      );
+    }
+    // Those that lie somewhere impossible keep none of the others from starting.
+    const mistakes: unknown[] = [];
+    const queues: ExportedQueue[] = [];
+    for (const ring of rings) {
+      try {
+        queues.push(this.#queueOf(ring));
+      } catch (error) {
+        mistakes.push(error);
+      }
+    }
+    if (queues.length > 0) await this.#device.startQueues(queues);
+    for (const { index } of queues) {
+      this.#rings[index]!.running = true;
+      this.#rings[index]!.refused = false;
+    }
+    if (mistakes.length > 0) throw mistakes[0];
+  }
+
+  /** The one place that says where a ring goes on. */
+  #queueOf(ring: Vring): ExportedQueue {
+    const addresses = ring.locate(this.#memory);
+    return {
+      index: ring.index,
+      addresses,
+      features: this.#features & this.#device.offeredFeatures,
+      state: { lastAvail: ring.lastAvail, usedIdx: ring.usedIdx(this.#memory, addresses) },
+      kickFd: ring.kickFd ?? NO_FD,
+      callFd: ring.callFd,
+      errFd: ring.errFd,
+    };
+  }
+
+  async #stop(rings: readonly Vring[]): Promise<void> {
+    const running = rings.filter((ring) => ring.running);
+    if (running.length === 0) return;
+    const positions = await this.#device.stopQueues(running.map(({ index }) => index));
+    for (const ring of running) {
+      ring.running = false;
+      // None is known where an iothread has died with the ring: its driver has to reset it.
+      ring.lastAvail = positions.get(ring.index)?.lastAvail ?? ring.lastAvail;
+    }
+  }
+}
+
+const mappedRegion = ({ guestAddress, hostAddress, size }: MemoryTable['regions'][number]) => ({
+  guestAddress,
+  hostAddress,
+  size,
+});
