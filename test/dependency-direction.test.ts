@@ -129,10 +129,13 @@ test('only the package of system calls loads koffi', () => {
 });
 
 test.each(lazyOfLinux)('%s loads the system calls only when it needs them', (name) => {
-  for (const file of sourcesOf(name)) {
+  // What lies in a folder named linux is loaded as a whole, by somebody outside who waits for it.
+  for (const file of sourcesOf(name).filter((each) => !/[\\/]linux[\\/]/.test(relative(root, each)))) {
     const source = readFileSync(file, 'utf8');
-    for (const statement of source.matchAll(/^(?:import|export)\b[^;]*?from '@iothreads\/linux';/gm)) {
-      expect(statement[0], relative(root, file)).toMatch(/^(?:import|export) type\b/);
+    for (const [statement] of source.matchAll(
+      /^(?:import|export)\b[^;]*?from '(?:@iothreads\/linux|[./]+\/linux\/[^']*)';/gm,
+    )) {
+      expect(statement, relative(root, file)).toMatch(/^(?:import|export) type\b/);
     }
   }
 });

@@ -22,6 +22,7 @@ function compileDisk(scene: Scene): string {
     'node',
     '--skipLibCheck',
     '--strict',
+    '--ignoreConfig',
   ];
   execFileSync(process.execPath, [compiler, ...options, '--outDir', scene.directory, source], {
     stdio: 'inherit',

@@ -76,7 +76,9 @@ async function main(): Promise<void> {
     warmUpMs: 60,
     directory: scratch.path,
   };
-  const disks = benchDisks(image).filter(({ name }) => values.disk === undefined || name.includes(values.disk));
+  const disks = benchDisks(image).filter(
+    ({ name }) => values.disk === undefined || name.includes(values.disk),
+  );
   const beside = neighbours(image);
   const line = new ProgressLine(process.stderr);
   const total = countCells(plan, disks) + beside.length + 2;
@@ -87,7 +89,10 @@ async function main(): Promise<void> {
   const cells = values.neighbours === true ? [] : await measureCells(plan, disks, tick);
   const neighbourCells = values.cells === true ? [] : await measureNeighbours(plan, beside, tick);
   tick('footprint');
-  const footprint = { qemu: await measureFootprint(plan, 'qemu'), ours: await measureFootprint(plan, 'ours') };
+  const footprint = {
+    qemu: await measureFootprint(plan, 'qemu'),
+    ours: await measureFootprint(plan, 'ours'),
+  };
   line.end();
   const result: DaemonBenchResult = { cells, neighbours: neighbourCells, footprint, qemu_version };
   const { stdout } = process;

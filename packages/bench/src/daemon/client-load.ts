@@ -94,7 +94,8 @@ export class QueueLoad {
   #reap(now: number): void {
     const { driver } = this.#queue;
     for (let slot = driver.takeDone(); slot !== -1; slot = driver.takeDone()) {
-      if (driver.status(slot) !== VIRTIO_BLK_S_OK) throw new Error(`a request failed: ${driver.status(slot)}`);
+      if (driver.status(slot) !== VIRTIO_BLK_S_OK)
+        throw new Error(`a request failed: ${driver.status(slot)}`);
       const tookNs = now - this.#startedNs[slot]!;
       this.#histogram.record(tookNs);
       if (tookNs > this.#worstNs) this.#worstNs = tookNs;

@@ -17,14 +17,19 @@ function ratio(ours: number, qemu: number, smallerIsBetter: boolean): Cell {
   return [good ? 'green' : 'red', `${value.toFixed(value < 10 ? 2 : 0)} x`];
 }
 
-const kilo = (iops: number): string => (iops < 1000 ? `${(iops / 1000).toFixed(2)}k` : `${formatCount(iops / 1000)}k`);
+const kilo = (iops: number): string =>
+  iops < 1000 ? `${(iops / 1000).toFixed(2)}k` : `${formatCount(iops / 1000)}k`;
 
 /** Everything measured, for a terminal of 80 columns. */
 export function renderDaemonTables(result: DaemonBenchResult, paint: Paint): string {
   const lines = [`4 KiB random requests; ${result.qemu_version} against ours, in turn; medians`, ''];
   for (const group of groupsOf(result.cells)) {
     const { disk, client, operation } = group[0]!;
-    lines.push(paint('bold', `${disk}, ${operation}, ${CLIENT_NAMES[client]}`), ...cellLines(group, paint), '');
+    lines.push(
+      paint('bold', `${disk}, ${operation}, ${CLIENT_NAMES[client]}`),
+      ...cellLines(group, paint),
+      '',
+    );
   }
   if (result.neighbours.length > 0) {
     lines.push(paint('bold', 'null-co at depth 1 beside a neighbour on the same iothread'));
@@ -43,7 +48,17 @@ function groupsOf(cells: readonly DaemonCell[]): DaemonCell[][] {
   return [...groups.values()];
 }
 
-const CELL_COLUMNS = [RIGHT(5), RIGHT(9), RIGHT(9), RIGHT(7), RIGHT(8), RIGHT(8), RIGHT(7), RIGHT(8), RIGHT(7)];
+const CELL_COLUMNS = [
+  RIGHT(5),
+  RIGHT(9),
+  RIGHT(9),
+  RIGHT(7),
+  RIGHT(8),
+  RIGHT(8),
+  RIGHT(7),
+  RIGHT(8),
+  RIGHT(7),
+];
 
 function cellLines(cells: readonly DaemonCell[], paint: Paint): string[] {
   const head = ['depth', 'mean QEMU', 'ours, us', '', 'IOPS', 'ours', '', 'CPU QEMU', 'ours us'];

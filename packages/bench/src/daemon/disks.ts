@@ -22,7 +22,11 @@ export const benchDisks = (filename: string): readonly BenchDisk[] => [
 ];
 
 /** Options of a daemon whose exports are all served by one iothread, in the order of the disks. */
-export function daemonArguments(blockdevs: readonly string[], sockets: readonly string[], iothreads = 1): string[] {
+export function daemonArguments(
+  blockdevs: readonly string[],
+  sockets: readonly string[],
+  iothreads = 1,
+): string[] {
   const args: string[] = [];
   for (let i = 0; i < iothreads; i++) args.push('--object', `iothread,id=iothread${i}`);
   for (const [index, blockdev] of blockdevs.entries()) {

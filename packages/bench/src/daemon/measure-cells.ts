@@ -1,6 +1,13 @@
 import { join } from 'node:path';
 import { ClientProcess } from './client.js';
-import { type Client, type DaemonCell, medians, type Side, SIDES, type StreamFigures } from './daemon-results.js';
+import {
+  type Client,
+  type DaemonCell,
+  medians,
+  type Side,
+  SIDES,
+  type StreamFigures,
+} from './daemon-results.js';
 import { type BenchDisk, daemonArguments } from './disks.js';
 import { StorageDaemonProcess } from './storage-daemon-process.js';
 
@@ -28,7 +35,9 @@ export const countCells = (plan: DaemonPlan, disks: readonly BenchDisk[]): numbe
   disks.reduce(
     (sum, { operations }) =>
       sum +
-      plan.operations.filter((each) => operations.includes(each)).length * plan.clients.length * plan.depths.length,
+      plan.operations.filter((each) => operations.includes(each)).length *
+        plan.clients.length *
+        plan.depths.length,
     0,
   );
 

@@ -17,7 +17,13 @@ export async function measureFootprint(plan: DaemonPlan, side: Side): Promise<Fo
     const daemon = await StorageDaemonProcess.start(side, daemonArguments([nullDisk(0)], [socket]), socket);
     starts.push(daemon.startMs);
     const client = await ClientProcess.connect(socket);
-    await client.run({ client: 'event', operation: 'read', depth: 32, warmUpMs: 0, runtimeMs: plan.runtimeMs });
+    await client.run({
+      client: 'event',
+      operation: 'read',
+      depth: 32,
+      warmUpMs: 0,
+      runtimeMs: plan.runtimeMs,
+    });
     residentMib = Math.max(residentMib, daemon.residentMib());
     await client.close();
     await daemon.stop();
@@ -32,7 +38,9 @@ export async function measureFootprint(plan: DaemonPlan, side: Side): Promise<Fo
 }
 
 async function idleResidentMib(plan: DaemonPlan, side: Side, exports: number): Promise<number> {
-  const sockets = Array.from({ length: exports }, (_, index) => join(plan.directory, `${side}-${index}.sock`));
+  const sockets = Array.from({ length: exports }, (_, index) =>
+    join(plan.directory, `${side}-${index}.sock`),
+  );
   const args = daemonArguments(
     sockets.map(() => nullDisk(0)),
     sockets,

@@ -54,7 +54,8 @@ async function measureOne(
   const sockets = ['fast', 'other'].map((name) => join(plan.directory, `${side}-${name}.sock`));
   const qmp = join(plan.directory, `${side}-qmp.sock`);
   const args = daemonArguments([nullDisk(0), neighbour.blockdev.replaceAll('%SIDE%', side)], sockets);
-  if (side === 'ours') args.unshift('--chardev', `socket,id=qmp,path=${qmp},server=on,wait=off`, '--monitor', 'qmp');
+  if (side === 'ours')
+    args.unshift('--chardev', `socket,id=qmp,path=${qmp},server=on,wait=off`, '--monitor', 'qmp');
   const daemon = await StorageDaemonProcess.start(side, args, sockets[1]!);
   const pair = { daemon, client: await ClientProcess.connect(sockets[0]!) };
   const other = await ClientProcess.connect(sockets[1]!);

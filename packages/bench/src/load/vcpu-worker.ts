@@ -158,8 +158,7 @@ export async function trace(task: TraceTask): Promise<TraceResult> {
   const { device: load, requests, asleep, moments, eventfds } = task;
   const device = new LoadedDevice({ ...load, jobs: 1 });
   const { driver } = device;
-  const doorbell =
-    eventfds === undefined ? channelDoorbell(device.channel) : await eventfdDoorbell(eventfds);
+  const doorbell = eventfds === undefined ? channelDoorbell(device.channel) : await eventfdDoorbell(eventfds);
   const sums = new Float64Array(TRACE_STEPS.length);
   const steps = new Float64Array(TRACE_STEPS.length);
   if (!asleep) driver.queue.disableInterrupts();

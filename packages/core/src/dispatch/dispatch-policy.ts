@@ -6,6 +6,8 @@ export const TRIAL_INTERVAL = 64;
 const TRIAL_SHARE = 1 / 1024;
 /** The prior stands unless the measured costs contradict it by more than this: noise must not flip a tie. */
 const MARGIN = 0.05;
+/** ... and by more than this: it is what the readings of the clock are apart by themselves. */
+const NOISE_NS = 500;
 /** Kinds of request that are costed apart: indexes into the tables, in `BlockOperation`'s order. */
 const KINDS = 5;
 /** Asynchronous costs are kept by the power of two of the number outstanding: 1, 2–3, 4–7, … 64 and more. */
@@ -107,5 +109,5 @@ function preferSync(outstanding: number, syncNs: number, asyncNs: number): boole
   const prior = outstanding === 1;
   if (Number.isNaN(syncNs) || Number.isNaN(asyncNs)) return prior;
   const loopNs = outstanding * syncNs;
-  return prior ? loopNs <= asyncNs * (1 + MARGIN) : loopNs <= asyncNs * (1 - MARGIN);
+  return prior ? loopNs <= asyncNs * (1 + MARGIN) + NOISE_NS : loopNs <= asyncNs * (1 - MARGIN) - NOISE_NS;
 }
