@@ -20,6 +20,7 @@ describeGuests('a file system', (scene) => {
         disks,
         script: `
           result sectors $(disk vda size)
+          result serial $(disk vda serial)
           result cache "$(disk vda queue/write_cache)"
           result readonly $(disk vda ro)
           result discards $(disk vda queue/discard_max_bytes)
@@ -37,6 +38,7 @@ describeGuests('a file system', (scene) => {
       });
       await daemon.stop();
       expect(made.number('sectors')).toBe(SIZE_BYTES / 512);
+      expect(made.get('serial')).toBe('vda');
       expect(made.get('cache')).toBe('write back');
       expect(made.get('readonly')).toBe('0');
       expect(made.number('discards')).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { createImage, readImage, sha256 } from './support/image.js';
 import { describeGuests } from './support/scene.js';
 
 const SIZE_BYTES = 16 << 20;
-const WRITTEN_BYTES = 2 << 20;
+const WRITTEN_BYTES = 1 << 20;
 const QUEUES = 2;
 
 /** The iothreads of each disk: two disks share one, two have one each, the queues of the last are dealt out to two. */

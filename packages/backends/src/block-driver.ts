@@ -46,6 +46,12 @@ export interface BlockDriver {
   readonly hasReady?: () => boolean;
 
   /**
+   * ... and the loop is about to sleep with requests of the disk's in flight: from now until the next `poll` it must be told
+   * by `attend`. @returns whether one is ready already
+   */
+  readonly arm?: () => boolean;
+
+  /**
    * For disks with `poll`: when the next request becomes ready, nanoseconds of the iothread's clock, Infinity when
    * none is in flight. The loop does not sleep past it.
    */

@@ -177,8 +177,7 @@ describe.each(fileVariants)('$name', (variant) => {
       const requests = Array.from({ length: 3000 }, (_, i) =>
         disk.owner.transfer(BlockOperation.READ, (2999 - i) * 512, [[i * 512, 512]]),
       );
-      disk.driver.submit(requests, 3000);
-      await disk.owner.completions(3000 * (round + 1));
+      await disk.runBatch(requests);
       const read = disk.memory.read(0, 3000 * 512);
       for (let i = 0; i < 3000; i++) {
         const at = (2999 - i) * 512;

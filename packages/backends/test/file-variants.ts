@@ -1,5 +1,5 @@
 import type { FileDriveOptions, PreparedDrive } from '@iothreads/backends';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestDisk, hold, temporaryDirectory } from './support.js';
 
@@ -53,5 +53,14 @@ export const asPortable = (prepared: PreparedDrive): PreparedDrive => ({
   state: { ...(prepared.state as object), access: 'node' },
 });
 
-/** Descriptors that this process has open (Linux). */
-export const openFiles = (): number => readdirSync('/proc/self/fd').length;
+/** What the descriptors are that this process has open (Linux). */
+export function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      // That of the directory itself is closed by now.
+      return [];
+    }
+  });
+}

@@ -40,19 +40,28 @@ class TestMemory {
   }
 
   write(address: number, bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) {
-      const region = this.guest.regionAt(address + i)!;
-      region.bytes[address + i - region.guestAddress] = bytes[i]!;
-    }
+    this.#each(address, bytes.length, (run, done) => {
+      run.set(bytes.subarray(done, done + run.length));
+    });
   }
 
   read(address: number, byteLength: number): Uint8Array {
     const bytes = new Uint8Array(byteLength);
-    for (let i = 0; i < byteLength; i++) {
-      const region = this.guest.regionAt(address + i)!;
-      bytes[i] = region.bytes[address + i - region.guestAddress]!;
-    }
+    this.#each(address, byteLength, (run, done) => {
+      bytes.set(run, done);
+    });
     return bytes;
+  }
+
+  /** Calls `visit` for the part of a range that lies in each region. */
+  #each(address: number, byteLength: number, visit: (run: Uint8Array, done: number) => void): void {
+    for (let done = 0; done < byteLength;) {
+      const region = this.guest.regionAt(address + done)!;
+      const at = address + done - region.guestAddress;
+      const run = region.bytes.subarray(at, Math.min(region.size, at + byteLength - done));
+      visit(run, done);
+      done += run.length;
+    }
   }
 }
 
@@ -139,6 +148,8 @@ export class TestDisk {
   readonly memory = new TestMemory();
   readonly owner = new TestOwner(this.memory);
   readonly driver: BlockDriver;
+  /** How often the driver wanted a turn. */
+  attended = 0;
 
   constructor(driver: BlockDriver) {
     this.driver = driver;
@@ -152,17 +163,31 @@ export class TestDisk {
 
   static async openPrepared(prepared: PreparedDrive, nowNs: () => number = () => 0): Promise<TestDisk> {
     const attend = (): void => {
-      driver.poll?.(nowNs());
+      disk.attended++;
+      driver.poll!(nowNs());
+      disk.listen();
     };
     const driver = await openDrive(structuredClone(prepared), { nowNs, attend });
-    return new TestDisk(driver);
+    const disk = new TestDisk(driver);
+    return disk;
+  }
+
+  /** What a loop does before it sleeps: collects what is complete, and wants to hear of the rest. */
+  listen(): void {
+    while (this.driver.arm?.() === true) this.driver.poll!(0);
+  }
+
+  /** Submits a batch, and resolves once as many have completed as there were before and are in it. */
+  async runBatch(requests: readonly BlockRequest[]): Promise<void> {
+    const before = this.owner.done.length;
+    this.driver.submit(requests, requests.length);
+    this.listen();
+    await this.owner.completions(before + requests.length);
   }
 
   async run(mode: Mode, request: BlockRequest): Promise<BlockStatus> {
     if (mode === 'sync') return this.driver.executeSync!(request);
-    const before = this.owner.done.length;
-    this.driver.submit([request], 1);
-    await this.owner.completions(before + 1);
+    await this.runBatch([request]);
     expect(this.owner.done.at(-1)!.request).toBe(request);
     return this.owner.done.at(-1)!.status;
   }
@@ -185,6 +210,11 @@ const cleanups: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
+
+/** Runs when the test has ended, last come first. */
+export function onTestEnd(cleanup: () => void | Promise<void>): void {
+  cleanups.push(cleanup);
+}
 
 /** Holds a drive until the test ends. */
 export async function hold(drive: DriveOptions, readOnly = false): Promise<HeldDrive> {

@@ -8,11 +8,22 @@ const WRITE = BlockOperation.WRITE;
 /** A policy that has seen requests of these costs, in microseconds, and no decision yet. */
 function learnt(syncUs: number, asyncUs: number, kind: BlockOperation = READ): DispatchPolicy {
   const policy = new DispatchPolicy();
-  for (let i = 0; i < 10; i++) {
-    policy.syncTook(kind, syncUs * 1000, 0);
-    policy.asyncTook(kind, asyncUs * 1000, 0, 1);
-  }
+  for (let i = 0; i < 10; i++) policy.syncTook(kind, syncUs * 1000, i);
+  for (const outstanding of LEVELS) learnAsync(policy, asyncUs, outstanding, kind);
   return policy;
+}
+
+/** One number outstanding for each figure that the policy keeps. */
+const LEVELS = [1, 2, 4, 8, 16, 32, 64];
+
+/** Samples enough for a figure, in microseconds. */
+function learnAsync(
+  policy: DispatchPolicy,
+  asyncUs: number,
+  outstanding: number,
+  kind: BlockOperation = READ,
+): void {
+  for (let i = 0; i < 40; i++) policy.asyncTook(kind, asyncUs * 1000, i, outstanding);
 }
 
 /** What it decides for each number outstanding from 1 to `most`. */
@@ -75,10 +86,11 @@ describe('asynchronous costs grow with the number outstanding', () => {
   test('a lone request’s says nothing against sync in company that queues up for a few threads', () => {
     const policy = learnt(2.3, 30);
     expect(policy.decide(READ, 16, true, 0)).toBe(false);
-    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 300_000, i * 1e6, 16);
+    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 100_000, i * 1e6, 16);
+    for (let i = 0; i < 30; i++) policy.asyncTook(READ, 300_000, i * 1e6, 16);
     expect(policy.decide(READ, 16, true, 0)).toBe(true);
-    // Alone it is still what it was.
-    expect(policy.decide(READ, 12, true, 0)).toBe(true);
+    // With fewer it is still what it was.
+    expect(policy.decide(READ, 12, true, 0)).toBe(false);
     expect(policy.decide(READ, 7, true, 0)).toBe(true);
     expect(learnt(40, 30).decide(READ, 1, true, 0)).toBe(false);
   });
@@ -188,19 +200,29 @@ describe('trials', () => {
 describe('what upsets the figures', () => {
   test('an outlier counts as a quarter more than the mean', () => {
     const cost = new RunningCost();
-    for (let i = 0; i < 10; i++) cost.add(10_000, 0);
+    for (let i = 0; i < 10; i++) cost.add(10_000, i);
     expect(cost.add(1e9, 0)).toBe(true);
     expect(cost.ns).toBe(10_312.5);
     for (let i = 0; i < 30; i++) cost.add(10_000, 0);
     expect(cost.ns).toBeCloseTo(10_000, -3);
   });
 
-  test('a first sample that found cold code is soon forgotten', () => {
+  test('first samples that found cold code are soon forgotten', () => {
     const policy = new DispatchPolicy();
-    for (let i = 0; i < 10; i++) policy.asyncTook(READ, 20_000, 0, 1);
+    learnAsync(policy, 20, 4);
     policy.syncTook(READ, 1_000_000, 0);
-    for (let i = 0; i < 10; i++) policy.syncTook(READ, 1000, 0);
+    for (let i = 1; i < 10; i++) policy.syncTook(READ, 1000, i);
     expect(policy.decide(READ, 4, true, 0)).toBe(true);
+  });
+
+  test('a cold batch of many requests is one moment, and makes no figure', () => {
+    const policy = learnt(50, 100);
+    const cost = new RunningCost(32);
+    for (let i = 0; i < 100; i++) cost.add(1_000_000, 0);
+    expect(cost.ns).toBeNaN();
+    for (let i = 1; i < 32; i++) cost.add(100_000, i);
+    expect(cost.ns).toBeCloseTo(100_000, -3);
+    expect(policy.decide(READ, 4, true, 0)).toBe(false);
   });
 
   test('a stall that hits everything in flight is one outlier, no jump, and teaches nothing', () => {
@@ -222,7 +244,7 @@ describe('what upsets the figures', () => {
 
   test('the mean follows a change that is no outlier', () => {
     const cost = new RunningCost();
-    cost.add(10_000, 0);
+    for (let i = 0; i < 4; i++) cost.add(10_000, i);
     for (let i = 0; i < 40; i++) expect(cost.add(30_000, 0)).toBe(true);
     expect(cost.ns).toBeCloseTo(30_000, -3);
     for (let i = 0; i < 60; i++) expect(cost.add(1000, 0)).toBe(true);
@@ -246,8 +268,8 @@ describe('what upsets the figures', () => {
   test('a failure falls back to the prior, for its kind alone', () => {
     const policy = learnt(1, 100);
     for (let i = 0; i < 10; i++) {
-      policy.syncTook(WRITE, 90_000, 0);
-      policy.asyncTook(WRITE, 60_000, 0, 1);
+      policy.syncTook(WRITE, 90_000, i);
+      policy.asyncTook(WRITE, 60_000, i, 1);
     }
     policy.failed(READ);
     expect(decisions(policy, 4)).toEqual(PRIOR);

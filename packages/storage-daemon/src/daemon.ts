@@ -1,6 +1,6 @@
 import { applyOption } from './cli/apply-option.js';
 import type { GivenOption } from './cli/command-line.js';
-import { tellParent } from './cli/daemonize.js';
+import { tellParent } from './cli/parent.js';
 import { removePidfile, writePidfile } from './cli/pidfile.js';
 import { describeError, isExpected } from './describe-error.js';
 import type { Log } from './log.js';
@@ -15,6 +15,7 @@ export interface DaemonOptions {
   readonly stdioAllowed: boolean;
 }
 
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /**
@@ -26,6 +27,8 @@ export async function runDaemon(
   log: Log,
 ): Promise<number> {
   const daemon = new StorageDaemon(log, { stdioAllowed });
+  // Nothing else may: a daemon without exports lives on, too.
+  const keepAlive = setInterval(() => undefined, LONGEST_TIMER_MS);
   for (const signal of SIGNALS) {
     process.on(signal, () => {
       daemon.stop();
@@ -38,6 +41,7 @@ export async function runDaemon(
     if (!daemon.stopping.aborted) tellParent();
   } catch (error) {
     await daemon.close();
+    clearInterval(keepAlive);
     if (!isExpected(error)) throw error;
     log.fatal(describeError(error));
     return 1;
@@ -47,12 +51,14 @@ export async function runDaemon(
     await aborted(daemon.stopping);
   }
   const well = await daemon.close();
+  clearInterval(keepAlive);
   if (pidfile !== undefined) await removePidfile(pidfile);
   return well ? 0 : 1;
 }
 
 /** Options take effect one after the other; iothreads meanwhile start side by side. */
 async function start(daemon: StorageDaemon, options: readonly GivenOption[]): Promise<void> {
+  prepareIOThreads(daemon, options);
   const started: Promise<void>[] = [];
   for (const option of options) {
     if (daemon.stopping.aborted) break;
@@ -63,6 +69,13 @@ async function start(daemon: StorageDaemon, options: readonly GivenOption[]): Pr
     }
   }
   await Promise.all(started);
+}
+
+/** Iothreads take longest to start: what can be foreseen begins before its turn comes. */
+function prepareIOThreads({ iothreads }: StorageDaemon, options: readonly GivenOption[]): void {
+  const exports = options.filter(({ name }) => name === 'export');
+  if (exports.some(({ value }) => !value.includes('iothread'))) iothreads.prepareOwn();
+  else if (exports.length > 0 || options.some(({ name }) => name === 'object')) iothreads.prepare();
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -53,8 +53,11 @@ export class Exports {
         `Parameter 'num-queues' is ${numQueues}, but ${named.length} iothreads are to share the queues: name fewer, or ask for more queues`,
       );
     }
-    const iothreads = await this.#iothreads.resolve(named);
-    const { VhostUserBlkExport } = await import('@iothreads/vhost-user');
+    const [iothreads, { VhostUserBlkExport }] = await Promise.all([
+      this.#iothreads.resolve(named),
+      // Loaded while iothreads start.
+      import('@iothreads/vhost-user'),
+    ]);
     const log = this.#log.limited();
     const { addr } = options;
     const server = await VhostUserBlkExport.start(

@@ -4,7 +4,7 @@ import type { ObjectOptions } from './options/object-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
 /** The iothread of exports that name none. */
-export const MAIN_LOOP = 'main-loop';
+const MAIN_LOOP = 'main-loop';
 
 interface IOThreadObject {
   readonly options: ObjectOptions;
@@ -26,6 +26,16 @@ export class IOThreads {
 
   runtime(): Promise<IOThreadRuntime> {
     return (this.#runtime ??= this.#load());
+  }
+
+  /** Begins to load the runtime; whoever needs it hears of a failure. */
+  prepare(): void {
+    this.runtime().catch(() => undefined);
+  }
+
+  /** Begins to start the daemon's own iothread; whoever needs it hears of a failure. */
+  prepareOwn(): void {
+    if (!this.#objects.has(MAIN_LOOP)) this.#startOwn().catch(() => undefined);
   }
 
   async #load(): Promise<IOThreadRuntime> {
@@ -75,6 +85,10 @@ export class IOThreads {
     return started;
   }
 
+  #startOwn(): Promise<void> {
+    return this.#start({ 'qom-type': 'iothread', id: MAIN_LOOP });
+  }
+
   async #addToRuntime(options: ObjectOptions): Promise<void> {
     const runtime = await this.runtime();
     await runtime.addIOThread({
@@ -121,9 +135,7 @@ export class IOThreads {
       }
     }
     const ids = named.length > 0 ? named : [MAIN_LOOP];
-    if (named.length === 0 && !this.#objects.has(MAIN_LOOP)) {
-      await this.#start({ 'qom-type': 'iothread', id: MAIN_LOOP });
-    }
+    if (named.length === 0 && !this.#objects.has(MAIN_LOOP)) await this.#startOwn();
     await Promise.all(ids.map((id) => this.#objects.get(id)!.started));
     return ids;
   }

@@ -4,7 +4,6 @@ import { describeError, isExpected } from './describe-error.js';
 import { Exports } from './exports.js';
 import { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
-import { executeCommand } from './qmp/execute-command.js';
 import { Monitors } from './qmp/monitors.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
@@ -27,7 +26,11 @@ export class StorageDaemon {
     this.exports = new Exports(this.graph, this.iothreads, log);
     this.chardevs = new Chardevs({ stopping: this.stopping, ...options });
     this.monitors = new Monitors(
-      (name, args) => this.exclusive(() => executeCommand(this, name, args)),
+      (name, args) =>
+        this.exclusive(async () => {
+          const { executeCommand } = await import('./qmp/execute-command.js');
+          return executeCommand(this, name, args);
+        }),
       (bug) => {
         // Where nobody waits for an answer, Node.js says what has happened, and where.
         queueMicrotask(() => {

@@ -45,7 +45,7 @@ test('a server that waits holds up what comes behind it', async () => {
   expect(scratch.list()).toEqual(['qmp']);
   using client = await QmpClient.open(path);
   client.socket.removeAllListeners('data');
-  const [greeting] = (await within(once(client.socket, 'data'), 'the greeting')) as [Buffer];
+  const [greeting] = await within(once(client.socket, 'data') as Promise<[Buffer]>, 'the greeting');
   expect(greeting.toString()).toMatch(/^\{\n {4}"QMP": \{\n/);
   await daemon.ready();
   expect(await daemon.stop()).toMatchObject({ code: 0 });

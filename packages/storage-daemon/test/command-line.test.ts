@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseCommandLine } from '../dist/cli/command-line.js';
-import { HELP } from '../dist/cli/help.js';
+import { HELP, VERSION_TEXT } from '../dist/cli/help.js';
 
 const parsed = (...args: string[]): string[] =>
   parseCommandLine(args).map(({ name, value }) => (value === '' ? name : `${name}:${value}`));
@@ -68,4 +69,10 @@ describe('a command line', () => {
     ];
     for (const option of options) expect(HELP).toContain(`--${option}`);
   });
+});
+
+test('the version is that of the package', () => {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(manifest) as { version: string };
+  expect(VERSION_TEXT).toContain(`iothreads-storage-daemon version ${version} `);
 });

@@ -70,6 +70,22 @@ describe('the end of a daemon', () => {
     expect(scratch.list()).toEqual([]);
   });
 
+  test('not before it is asked for, though there is nothing to do', async () => {
+    await using daemon = new DaemonProcess([]);
+    await daemon.ready();
+    daemon.child.stdin!.end();
+    // Whatever keeps a process alive by accident is over by then.
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100);
+    });
+    expect(daemon.child.exitCode).toBeNull();
+    const { code, stderr } = await daemon.stop();
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: 'iothreads-storage-daemon: info: ready: 0 exports\n',
+    });
+  });
+
   test('a client that reads nothing does not hold it up', async () => {
     using scratch = new Scratch();
     await using daemon = new DaemonProcess(everything(scratch));
@@ -139,11 +155,14 @@ describe('--daemonize', () => {
     using scratch = new Scratch();
     const server = createServer().listen(scratch.file('inherited'));
     await once(server, 'listening');
-    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    // No door of Node.js leads to a server's descriptor.
+    const { fd } = Reflect.get(server, '_handle') as { readonly fd: number };
     const qmp = ['--chardev', `socket,id=m,path=${scratch.file('qmp')},server=on,wait=off`, '--monitor=m'];
     const node = '--blockdev=null-co,node-name=n';
     const serve = '--export=vhost-user-blk,id=e,node-name=n,addr.type=fd,addr.str=4';
-    await using parent = new DaemonProcess(['--daemonize', ...qmp, node, serve], { fds: [fd, fd] });
+    await using parent = new DaemonProcess(['--daemonize', ...qmp, node, serve], {
+      fds: [fd, fd],
+    });
     expect(await parent.ended()).toMatchObject({ code: 0, stderr: '' });
     server.close();
     using client = await QmpClient.connect(scratch.file('qmp'));

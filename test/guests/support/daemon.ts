@@ -13,7 +13,7 @@ const DAEMON = [
 ];
 
 /** One drive and the export that serves it, both under one name. */
-export interface ServedDisk {
+interface ServedDisk {
   readonly id: string;
   /** What `--blockdev` gets, in QEMU's words. */
   readonly node: Readonly<Record<string, unknown>>;

@@ -10,11 +10,11 @@ import { type GuestKit, program, writeArchive } from './guest-kit.js';
 import { type GuestMachine, qemuArguments } from './qemu-arguments.js';
 
 /** Against hangs only: a boot and its work take seconds. */
-const DEADLINE_MS = 120_000;
+const DEADLINE_MS = 90_000;
 /** How much of the guest's console an error shows. */
 const SHOWN_LINES = 40;
 
-export interface PowerSwitch {
+interface PowerSwitch {
   /** Ends the guest at once, as a power cut would. */
   cut(): void;
 }
@@ -24,7 +24,7 @@ export interface GuestOptions extends GuestMachine {
   readonly script: string;
   /** What the host does when the script asks for it, by name; the script gets the answer as `$answer`. */
   readonly answers?: Readonly<Record<string, (guest: PowerSwitch) => Promise<string | void>>>;
-  /** Default 120,000. */
+  /** Default 90,000. */
   readonly deadlineMs?: number;
 }
 

@@ -1,6 +1,6 @@
 import type { GuestKit } from './guest-kit.js';
 
-export interface GuestDisk {
+interface GuestDisk {
   /** Path of the vhost-user socket. */
   readonly socket: string;
   /** Default 1. */

@@ -65,6 +65,7 @@ export class CallSequence {
     this.fd = file.fd;
     this.flat = undefined;
     this.needsBounce = false;
+    this.#direct = false;
     this.#retries = 0;
     this.#synced = false;
     this.#flatLeft = 0;

@@ -12,6 +12,7 @@ export class HeldFile implements HeldDrive<FileDriverState> {
   readonly notices: readonly string[];
   readonly #linux: Linux | undefined;
   readonly #stats: Stats;
+  readonly #unlock: () => void;
   #prepared: PreparedDrive<FileDriverState>;
   #closed = false;
 
@@ -20,11 +21,13 @@ export class HeldFile implements HeldDrive<FileDriverState> {
     stats: Stats,
     notices: readonly string[],
     linux: Linux | undefined,
+    unlock: () => void,
   ) {
     this.#prepared = prepared;
     this.#stats = stats;
     this.notices = notices;
     this.#linux = linux;
+    this.#unlock = unlock;
   }
 
   get prepared(): PreparedDrive<FileDriverState> {
@@ -63,11 +66,11 @@ export class HeldFile implements HeldDrive<FileDriverState> {
     }
   }
 
-  /** The locks end with it. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     const { fd, direct } = this.#prepared.state;
+    this.#unlock();
     await closeAll([fd, direct?.bufferedFd ?? fd]);
   }
 }

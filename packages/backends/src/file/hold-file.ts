@@ -26,7 +26,8 @@ export async function holdFile(options: FileOptions, readOnly: boolean): Promise
   const image = await openFile(filename, options, readOnly);
   const fds = [image.fd];
   try {
-    if (linux !== undefined && options.locking !== 'off') await lock(filename, image, options, readOnly, notices);
+    const locks = linux !== undefined && options.locking !== 'off';
+    const unlock = locks ? await lock(filename, image, options, readOnly, notices) : () => {};
     const sizeBytes = await imageSizeBytes(filename, image, linux);
     const direct = options.cacheDirect ? await prepareDirect(filename, image, readOnly) : undefined;
     if (direct !== undefined) fds.push(direct.bufferedFd);
@@ -39,7 +40,7 @@ export async function holdFile(options: FileOptions, readOnly: boolean): Promise
       direct,
     };
     const geometry = { sizeBytes, readOnly, discard: !readOnly, writeZeroes: !readOnly };
-    return new HeldFile({ driver: 'file', geometry, offset: 0, state }, image.stats, notices, linux);
+    return new HeldFile({ driver: 'file', geometry, offset: 0, state }, image.stats, notices, linux, unlock);
   } catch (error) {
     await closeAll(fds);
     throw error;
@@ -76,15 +77,16 @@ async function openFile(filename: string, options: FileOptions, readOnly: boolea
   }
 }
 
+/** @returns how to unlock it again */
 async function lock(
   filename: string,
   { fd }: OpenedImage,
   { locking }: FileOptions,
   readOnly: boolean,
   notices: string[],
-): Promise<void> {
-  const { lockImage } = await import('./linux/image-locks.js');
-  if (lockImage(filename, fd, readOnly)) return;
+): Promise<() => void> {
+  const { lockImage, unlockImage } = await import('./linux/image-locks.js');
+  if (lockImage(filename, fd, readOnly)) return () => unlockImage(fd);
   if (locking === 'on') {
     throw new BlockDriverError(
       'ENOTSUP',
@@ -92,6 +94,7 @@ async function lock(
     );
   }
   if (!readOnly) notices.push(`${filename}: its file system has no locks: make sure that nobody else writes to it`);
+  return () => {};
 }
 
 async function prepareDirect(filename: string, image: OpenedImage, readOnly: boolean): Promise<DirectState> {

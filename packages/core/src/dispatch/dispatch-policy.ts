@@ -1,33 +1,40 @@
-import { RunningCost } from './running-cost.js';
+import { FEW_SAMPLES, RunningCost } from './running-cost.js';
 
 /** Requests the other way to keep its figure fresh: at most one in so many. */
 export const TRIAL_INTERVAL = 64;
-/** ... and so seldom that they take less than this share of the time. */
+/** ... and so seldom that they take less than this share of the time, ... */
 const TRIAL_SHARE = 1 / 1024;
-/** The prior stands unless the measured costs contradict it by more than this: noise must not flip a tie. */
+/** ... or than this where they do what the prior says: a figure that was wrong must not stand for long. */
+const PRIOR_TRIAL_SHARE = 1 / 64;
+/** Sync alone stands unless the measured costs contradict it by more than this: noise must not flip a tie. */
 const MARGIN = 0.05;
 /** ... and by more than this: it is what the readings of the clock are apart by themselves. */
 const NOISE_NS = 500;
+/** Async in company stands unless sync takes less than this share of its time: what keeps the loop must be well worth it. */
+const WELL_WORTH = 0.75;
 /** Kinds of request that are costed apart: indexes into the tables, in `BlockOperation`'s order. */
 const KINDS = 5;
 /** Asynchronous costs are kept by the power of two of the number outstanding: 1, 2–3, 4–7, … 64 and more. */
 const LEVELS = 7;
+/** In company async is the prior: it is measured well before anything else is tried. */
+const MANY_SAMPLES = 32;
 
 /** Costs of one kind of request. */
 class KindCosts {
   /** What one request keeps the loop: the same however many there are. */
   readonly sync = new RunningCost();
   /** From submission to completion: the more there are, the longer, when they wait for each other. */
-  readonly #async: readonly RunningCost[] = Array.from({ length: LEVELS }, () => new RunningCost());
+  readonly #async: readonly RunningCost[] = Array.from(
+    { length: LEVELS },
+    (_, level) => new RunningCost(level === 0 ? FEW_SAMPLES : MANY_SAMPLES),
+  );
   /** Requests since the last trial. */
   sinceTrial = 0;
   lastTrialNs = 0;
 
-  /** The asynchronous cost with so many outstanding; where that was never measured, with fewer: it is no less. */
+  /** The asynchronous cost with so many outstanding; NaN where it was not measured: fewer say little, and less if they are rare. */
   asyncNs(outstanding: number): number {
-    let level = levelOf(outstanding);
-    while (level > 0 && Number.isNaN(this.#async[level]!.ns)) level--;
-    return this.#async[level]!.ns;
+    return this.#async[levelOf(outstanding)]!.ns;
   }
 
   syncTook(ns: number, nowNs: number): void {
@@ -82,7 +89,8 @@ export class DispatchPolicy {
     if (costs.sinceTrial < TRIAL_INTERVAL * (sync ? count : 1)) return sync;
     // What a trial takes, as far as is known; a figure that is missing is learnt now.
     const price = sync ? asyncNs : syncNs;
-    if (price > (nowNs - costs.lastTrialNs) * TRIAL_SHARE) return sync;
+    const share = sync === (outstanding === 1) ? TRIAL_SHARE : PRIOR_TRIAL_SHARE;
+    if (price > (nowNs - costs.lastTrialNs) * share) return sync;
     costs.sinceTrial = 0;
     costs.lastTrialNs = nowNs;
     this.trial = true;
@@ -109,5 +117,5 @@ function preferSync(outstanding: number, syncNs: number, asyncNs: number): boole
   const prior = outstanding === 1;
   if (Number.isNaN(syncNs) || Number.isNaN(asyncNs)) return prior;
   const loopNs = outstanding * syncNs;
-  return prior ? loopNs <= asyncNs * (1 + MARGIN) + NOISE_NS : loopNs <= asyncNs * (1 - MARGIN) - NOISE_NS;
+  return prior ? loopNs <= asyncNs * (1 + MARGIN) + NOISE_NS : loopNs <= asyncNs * WELL_WORTH - NOISE_NS;
 }

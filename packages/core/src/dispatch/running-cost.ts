@@ -1,9 +1,9 @@
 /** New samples weigh an eighth: quick to learn, slow enough that one odd request changes little. */
 const WEIGHT = 1 / 8;
-/** ... unless they are lower by far: the first of all found cold code, or the disk has become faster. */
+/** ... unless they are lower by far: the disk has become faster, or something had held up those before. */
 const DROP_WEIGHT = 1 / 2;
-/** So many samples, and the figure is worth something. */
-const SAMPLES = 4;
+/** So many samples of different moments, and the figure is worth something. */
+export const FEW_SAMPLES = 4;
 /** A sample above this many times the running figure is an outlier ... */
 const OUTLIER = 4;
 /** ... and counts as this many times the figure: more, and one in a hundred would flip what is nearly a tie. */
@@ -15,14 +15,21 @@ const JUMP = 8;
 
 /** A running mean of a cost in nanoseconds that shrugs off outliers and notices a jump. */
 export class RunningCost {
+  readonly #least: number;
   #mean = NaN;
   #samples = 0;
+  #lastNs = -Infinity;
   #outliers = 0;
   #lastOutlierNs = -Infinity;
 
+  /** @param least samples of different moments until there is a figure: the first ones met cold code */
+  constructor(least: number = FEW_SAMPLES) {
+    this.#least = least;
+  }
+
   /** The running mean in nanoseconds; NaN until there are enough samples. */
   get ns(): number {
-    return this.#samples < SAMPLES ? NaN : this.#mean;
+    return this.#samples < this.#least ? NaN : this.#mean;
   }
 
   /**
@@ -39,8 +46,11 @@ export class RunningCost {
     // Half a microsecond of slack: below that a sample is mostly the clock's own cost.
     if (sampleNs <= OUTLIER * mean + 500) {
       this.#outliers = 0;
-      if (this.#samples < SAMPLES) this.#samples++;
-      const weight = sampleNs * OUTLIER < mean ? DROP_WEIGHT : WEIGHT;
+      if (this.#samples < this.#least && nowNs !== this.#lastNs) this.#samples++;
+      this.#lastNs = nowNs;
+      // Early samples met cold code: the least of them is nearest to the truth.
+      const early = this.#samples < this.#least && sampleNs < mean;
+      const weight = early ? 1 : sampleNs * OUTLIER < mean ? DROP_WEIGHT : WEIGHT;
       this.#mean = mean + (sampleNs - mean) * weight;
       return true;
     }

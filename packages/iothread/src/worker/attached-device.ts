@@ -47,6 +47,8 @@ export interface ServedQueue {
   readonly notifier: QueueNotifier;
   /** Its driver's side has been told that it is broken. */
   reported: boolean;
+  /** Its driver wants to be interrupted for what was published last. */
+  wanted: boolean;
 }
 
 /**
@@ -73,6 +75,8 @@ export class AttachedDevice implements RequestOwner {
   /** When requests were booked last. */
   #bookedNs = 0;
   #group = GROUP;
+  /** Until when the loop was held up by a synchronous request last: what was in flight then took longer for it. */
+  #heldUpNs = -Infinity;
   #queues: readonly ServedQueue[] = [];
   /** All queues by their index on the device, also those that are being drained. */
   readonly #byIndex: (ServedQueue | undefined)[] = [];
@@ -216,6 +220,7 @@ export class AttachedDevice implements RequestOwner {
     for (const queue of this.#queues) {
       if (!queue.virtqueue.broken && queue.virtqueue.enableNotifications()) more = true;
     }
+    if (this.#inFlight > 0 && this.driver.arm?.() === true) more = true;
     return more;
   }
 
@@ -225,9 +230,9 @@ export class AttachedDevice implements RequestOwner {
     return this.#inFlight > 0 && this.driver.hasReady?.() === true;
   }
 
-  /** Whether requests wait in its rings: for the slow re-check against lost wake-ups. */
-  hasAvailable(): boolean {
-    return this.#queues.some((queue) => queue.virtqueue.available() > 0);
+  /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
+  hasWork(): boolean {
+    return this.stirs() || this.#queues.some((queue) => queue.virtqueue.available() > 0);
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -304,7 +309,9 @@ export class AttachedDevice implements RequestOwner {
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);
-    if (dispatcher.syncCount > 0) this.#execute(dispatcher.sync, dispatcher.syncCount, nowNs);
+    if (dispatcher.syncCount === 0) return;
+    const startNs = dispatcher.asyncCount > 0 ? this.#host.nowNs() : nowNs;
+    this.#execute(dispatcher.sync, dispatcher.syncCount, startNs);
   }
 
   #submit(requests: readonly BlockRequest[], count: number, nowNs: number): void {
@@ -334,6 +341,7 @@ export class AttachedDevice implements RequestOwner {
       this.#group = this.#bookedNs - startNs > company * SLOW_NS ? 1 : GROUP;
       startNs = this.#bookedNs;
     }
+    this.#heldUpNs = startNs;
   }
 
   #executeOne(request: BlockRequest): BlockStatus {
@@ -405,13 +413,15 @@ export class AttachedDevice implements RequestOwner {
   #publish(): boolean {
     if (!this.#unpublished) return false;
     this.#unpublished = false;
-    for (const { virtqueue, notifier } of this.#queues) if (virtqueue.publish()) notifier.interrupt();
-    for (const { virtqueue, notifier } of this.#draining) if (virtqueue.publish()) notifier.interrupt();
-    this.#trace?.mark(TraceMoment.PUBLISHED);
+    for (const queue of this.#queues) queue.wanted = queue.virtqueue.publish();
+    for (const queue of this.#draining) queue.wanted = queue.virtqueue.publish();
     const count = this.#doneCount;
-    if (count === 0) return true;
     this.#doneCount = 0;
-    this.#bookedNs = this.#host.nowNs();
+    // Before the interrupts: they may be system calls, and no part of what a request takes.
+    if (count > 0) this.#bookedNs = this.#host.nowNs();
+    for (const { wanted, notifier } of this.#queues) if (wanted) notifier.interrupt();
+    for (const { wanted, notifier } of this.#draining) if (wanted) notifier.interrupt();
+    this.#trace?.mark(TraceMoment.PUBLISHED);
     for (let i = 0; i < count; i++) this.#book(this.#done[i]!, this.#bookedNs);
     return true;
   }
@@ -422,7 +432,7 @@ export class AttachedDevice implements RequestOwner {
     const status = request.settled as BlockStatus;
     if (status !== VIRTIO_BLK_S_OK) this.#statistics.countError(kind);
     this.#statistics.countDone(kind, request.byteLength, endNs - request.poppedNs, request.sync);
-    this.dispatcher.learn(request, status, endNs);
+    if (request.sync || request.submittedNs >= this.#heldUpNs) this.dispatcher.learn(request, status, endNs);
     this.#pool.release(request);
   }
 }

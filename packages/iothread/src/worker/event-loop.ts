@@ -267,7 +267,7 @@ export class EventLoop implements DeviceHost {
     // A kick that is on its way is late, not lost.
     if (!this.#sleeping || this.#wakeSlot.kicked) return;
     for (const device of this.#devices) {
-      if (!device.hasAvailable()) continue;
+      if (!device.hasWork()) continue;
       this.#statistics.countLostWakeup();
       this.attend(device);
     }

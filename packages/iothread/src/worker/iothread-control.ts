@@ -149,7 +149,7 @@ export class IOThreadControl {
           ...(state === undefined ? {} : { state }),
         });
         const notifier = await this.#notifier(device, index, eventfds);
-        queues.push({ index, virtqueue, notifier, reported: false });
+        queues.push({ index, virtqueue, notifier, reported: false, wanted: false });
       }
     } catch (error) {
       for (const { notifier } of queues) notifier.close();

@@ -21,6 +21,9 @@ export const IORING_FEAT_SUBMIT_STABLE = 1 << 2;
 
 export const IORING_ENTER_GETEVENTS = 1 << 0;
 
+/** Flag in the completion ring, the application's to set: no signals through the eventfd. */
+export const IORING_CQ_EVENTFD_DISABLED = 1 << 0;
+
 /** Flags in the submission ring. */
 export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
 export const IORING_SQ_TASKRUN = 1 << 2;
@@ -29,6 +32,7 @@ export const IORING_OFF_SQ_RING = 0;
 export const IORING_OFF_SQES = 0x1000_0000;
 
 export const IORING_REGISTER_FILES = 2;
+export const IORING_REGISTER_EVENTFD = 4;
 export const IORING_REGISTER_FILES_UPDATE = 6;
 
 export const IOSQE_FIXED_FILE = 1 << 0;
@@ -57,6 +61,7 @@ export const SQ_OFF_ARRAY = 24;
 export const CQ_OFF_HEAD = 0;
 export const CQ_OFF_TAIL = 4;
 export const CQ_OFF_CQES = 20;
+export const CQ_OFF_FLAGS = 24;
 
 /** struct io_uring_sqe: bytes, and in 32-bit words opcode|flags|ioprio, fd, offset, address, length, operation's flags, user_data. */
 export const SQE_BYTES = 64;

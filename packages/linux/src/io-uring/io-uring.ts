@@ -1,15 +1,18 @@
 import { NativeBuffer } from '../address-of.js';
+import { createEventfd } from '../eventfd.js';
 import { closeFd } from '../file-descriptor.js';
 import { checked, lastErrno, syscall6 } from '../libc.js';
 import { errnoName, LinuxError } from '../linux-error.js';
 import { MemoryMap, viewOf } from '../memory-map.js';
 import {
   CQ_OFF_CQES,
+  CQ_OFF_FLAGS,
   CQ_OFF_HEAD,
   CQ_OFF_TAIL,
   CQE_BYTES,
   CQE_RESULT,
   CQE_WORDS,
+  IORING_CQ_EVENTFD_DISABLED,
   IORING_ENTER_GETEVENTS,
   IORING_FEAT_NODROP,
   IORING_FEAT_SINGLE_MMAP,
@@ -23,6 +26,7 @@ import {
   IORING_OP_READV,
   IORING_OP_WRITE,
   IORING_OP_WRITEV,
+  IORING_REGISTER_EVENTFD,
   IORING_REGISTER_FILES,
   IORING_REGISTER_FILES_UPDATE,
   IORING_SETUP_CLAMP,
@@ -80,8 +84,9 @@ export type CompletionHandler = (userData: number, result: number) => void;
  * Memory that an entry points to must stay mapped until its completion has been read; vectors only until `submit`.
  */
 export class IoUring {
-  /** Readable as long as completions wait: for an event loop that is about to sleep. */
   readonly fd: number;
+  /** Signalled when something completes while the ring is armed: for an event loop that is about to sleep. */
+  readonly eventFd = createEventfd();
   readonly entries: number;
   /** Set-up flags that the kernel took. */
   readonly setupFlags: number;
@@ -98,6 +103,8 @@ export class IoUring {
   readonly #sqFlags: number;
   readonly #cqHead: number;
   readonly #cqTail: number;
+  readonly #cqFlags: number;
+  #armed = false;
   #tail: number;
   #prepared = 0;
   #headSeen: number;
@@ -138,6 +145,7 @@ export class IoUring {
       this.#sqFlags = sqOff(SQ_OFF_FLAGS) / 4;
       this.#cqHead = cqOff(CQ_OFF_HEAD) / 4;
       this.#cqTail = cqOff(CQ_OFF_TAIL) / 4;
+      this.#cqFlags = cqOff(CQ_OFF_FLAGS) / 4;
       // The indirection of the submission ring is not used: entry n is always in place n.
       const array = sqOff(SQ_OFF_ARRAY) / 4;
       for (let i = 0; i < sqEntries; i++) this.#ring32[array + i] = i;
@@ -145,10 +153,40 @@ export class IoUring {
       this.#headSeen = this.#ring32[this.#cqHead]!;
       this.#fileTable = new NativeBuffer(4 * MAX_REGISTERED_FILES);
       this.#registerTable();
+      this.#registerEventfd();
     } catch (error) {
+      closeFd(this.eventFd);
       closeFd(fd);
       throw error;
     }
+  }
+
+  /** Polling the ring's own descriptor would not do: completions that are put off don't make it readable. */
+  #registerEventfd(): void {
+    this.#ring32[this.#cqFlags] = IORING_CQ_EVENTFD_DISABLED;
+    this.#fileUpdate.view.setInt32(0, this.eventFd, true);
+    // The kernel reads one descriptor at the address, during the call; it keeps a reference to the eventfd of its own.
+    const { address } = this.#fileUpdate;
+    checked(
+      'io_uring_register',
+      syscall6(SYS_IO_URING_REGISTER, this.fd, IORING_REGISTER_EVENTFD, address, 1, 0, 0),
+    );
+  }
+
+  /** From now on completions signal `eventFd`. @returns whether there are some already, which did not */
+  arm(): boolean {
+    if (!this.#armed) {
+      this.#armed = true;
+      Atomics.store(this.#ring32, this.#cqFlags, 0);
+    }
+    return this.hasCompletions();
+  }
+
+  /** Somebody looks at the ring now: signals would be calls for nothing. */
+  disarm(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    Atomics.store(this.#ring32, this.#cqFlags, IORING_CQ_EVENTFD_DISABLED);
   }
 
   /** An empty table, filled in as files come. Without one, files are named by their descriptors. */
@@ -332,6 +370,7 @@ export class IoUring {
     this.#rings.unmap();
     this.#sqeMap.unmap();
     closeFd(this.fd);
+    closeFd(this.eventFd);
   }
 }
 

@@ -12,6 +12,7 @@ export type ChardevFrontend = (client: ChardevClient) => Promise<void>;
 /** A character device: where a monitor's clients come from, one at a time. */
 export interface Chardev {
   readonly id: string;
+  readonly kind: 'socket' | 'stdio';
   /** What `query-chardev` calls `filename`. */
   readonly description: string;
   readonly connected: boolean;

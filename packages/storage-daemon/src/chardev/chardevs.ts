@@ -1,8 +1,6 @@
-import type { ChardevOptions } from '../options/chardev-options.js';
+import type { ChardevOptions, SocketChardevOptions } from '../options/chardev-options.js';
 import { StorageDaemonError } from '../storage-daemon-error.js';
 import type { Chardev } from './chardev.js';
-import { SocketChardev } from './socket-chardev.js';
-import { StdioChardev } from './stdio-chardev.js';
 
 /** The character devices by their ids. */
 export class Chardevs {
@@ -24,22 +22,25 @@ export class Chardevs {
     if (this.#chardevs.has(id)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Chardev with id '${id}' already exists`);
     }
-    this.#chardevs.set(
-      id,
-      options.backend === 'stdio' ? this.#stdio(id) : await SocketChardev.open(options, this.#stopping),
-    );
+    this.#chardevs.set(id, options.backend === 'stdio' ? await this.#stdio(id) : await this.#socket(options));
   }
 
-  #stdio(id: string): StdioChardev {
+  async #socket(options: SocketChardevOptions): Promise<Chardev> {
+    const { SocketChardev } = await import('./socket-chardev.js');
+    return SocketChardev.open(options, this.#stopping);
+  }
+
+  async #stdio(id: string): Promise<Chardev> {
     if (!this.#stdioAllowed) {
       throw new StorageDaemonError(
         'ERR_DAEMONIZE',
         'cannot use stdio with --daemonize; use a socket, or leave --daemonize out',
       );
     }
-    if ([...this.#chardevs.values()].some((chardev) => chardev instanceof StdioChardev)) {
+    if ([...this.#chardevs.values()].some((chardev) => chardev.kind === 'stdio')) {
       throw new StorageDaemonError('ERR_IN_USE', 'cannot use stdio by multiple character devices');
     }
+    const { StdioChardev } = await import('./stdio-chardev.js');
     return new StdioChardev(id);
   }
 

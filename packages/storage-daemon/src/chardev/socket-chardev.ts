@@ -8,6 +8,7 @@ import { connectTo, listenAt } from './unix-socket.js';
 /** A UNIX domain socket: its server, or one connection to somebody else's. */
 export class SocketChardev implements Chardev {
   readonly id: string;
+  readonly kind = 'socket';
   readonly #path: string;
   readonly #line: ClientLine;
   readonly #server: Server | undefined;

@@ -4,6 +4,7 @@ import type { Chardev, ChardevFrontend } from './chardev.js';
 /** Standard input and output: one client, there from the beginning. */
 export class StdioChardev implements Chardev {
   readonly id: string;
+  readonly kind = 'stdio';
   readonly description = 'stdio';
   readonly connected = true;
 

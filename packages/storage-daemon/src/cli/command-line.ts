@@ -14,7 +14,7 @@ const TAKES_VALUE = {
   version: false,
 } as const;
 
-export type OptionName = keyof typeof TAKES_VALUE;
+type OptionName = keyof typeof TAKES_VALUE;
 
 const SHORT: Readonly<Record<string, OptionName>> = { h: 'help', V: 'version', T: 'trace' };
 const HINT = '; --help lists the options';

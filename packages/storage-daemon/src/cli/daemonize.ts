@@ -1,30 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { parseKeyval } from '../options/keyval.js';
 import { parseJson } from '../options/json-text.js';
 import { StorageDaemonError } from '../storage-daemon-error.js';
 import type { GivenOption } from './command-line.js';
-
-/** Tells a child on which descriptor its parent waits. */
-const READY_FD = 'IOTHREADS_STORAGE_DAEMON_READY_FD';
+import { READY_FD } from './parent.js';
 
 /** Descriptors beyond this are not handed on. */
 const MAX_FD = 1023;
 const STDERR = 2;
-
-/** Where our parent waits, in a child; read once, so that nobody below us takes it for theirs. */
-const readyFd = takeReadyFd();
-
-function takeReadyFd(): number | undefined {
-  const text = process.env[READY_FD];
-  delete process.env[READY_FD];
-  return text === undefined || !/^\d{1,4}$/.test(text) ? undefined : Number(text);
-}
-
-/** Whether this process is what a `--daemonize` has started. */
-export const isDaemon = (): boolean => readyFd !== undefined;
 
 /**
  * Starts ourselves again, detached, and waits until that one is ready.
@@ -60,19 +46,6 @@ export async function daemonize(args: readonly string[], options: readonly Given
   return code === 0 ? 1 : code;
 }
 
-/** In a child: lets the parent go, and lets go of the terminal. @throws a system error where the parent is gone */
-export function tellParent(): void {
-  if (readyFd === undefined) return;
-  // Fails where the parent has been killed: then nobody wants a daemon any more.
-  writeSync(readyFd, 'ready');
-  closeSync(readyFd);
-  for (const fd of [1, STDERR]) {
-    closeSync(fd);
-    // Takes the lowest number that is free: this one.
-    openSync('/dev/null', 'w');
-  }
-}
-
 /** Descriptors that exports listen at. Options with mistakes are the child's to complain about. */
 function inheritedFds(options: readonly GivenOption[]): number[] {
   return options.flatMap(({ name, value }) => {
@@ -88,6 +61,15 @@ function inheritedFds(options: readonly GivenOption[]): number[] {
     }
     const str = typeof addr === 'object' && addr !== null && 'str' in addr ? addr.str : undefined;
     const fd = typeof str === 'string' && /^\d{1,4}$/.test(str) ? Number(str) : -1;
-    return fd > STDERR && fd <= MAX_FD ? [fd] : [];
+    return fd > STDERR && fd <= MAX_FD && isOpen(fd) ? [fd] : [];
   });
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -63,3 +63,12 @@ SIGTERM, SIGINT, SIGHUP and QMP's quit end it in good order, with status 0.
 
 const qemu = `${QEMU_VERSION.major}.${QEMU_VERSION.minor}`;
 export const VERSION_TEXT = `${PROGRAM} version ${VERSION} (options and QMP of qemu-storage-daemon ${qemu})\n`;
+
+/** What `--object help` and `--object iothread,help` print. */
+export const OBJECT_TYPES_HELP = 'List of user creatable objects:\n  iothread\n';
+export const IOTHREAD_HELP = `iothread options:
+  aio-max-batch=<int>    - accepted, without effect
+  poll-grow=<int>        - factor by which polling grows, 0 means 2
+  poll-max-ns=<int>      - longest time to poll before sleeping, 0 turns it off
+  poll-shrink=<int>      - divisor by which polling shrinks, 0 means to nothing
+`;

@@ -1,9 +1,8 @@
 import { describeError, isExpected } from '../describe-error.js';
 import { Log } from '../log.js';
-import { IOTHREAD_HELP, OBJECT_TYPES_HELP } from '../options/object-options.js';
 import { type GivenOption, parseCommandLine } from './command-line.js';
-import { daemonize, isDaemon } from './daemonize.js';
-import { HELP, VERSION_TEXT } from './help.js';
+import { HELP, IOTHREAD_HELP, OBJECT_TYPES_HELP, VERSION_TEXT } from './help.js';
+import { isDaemon } from './parent.js';
 
 /**
  * Does what a command line says. Mistakes are told in one line on stderr.
@@ -19,7 +18,11 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       return 0;
     }
     const detached = options.some(({ name }) => name === 'daemonize');
-    if (detached && !isDaemon()) return await daemonize(args, options);
+    // What isn't needed isn't loaded: to be ready soon is worth a line.
+    if (detached && !isDaemon()) {
+      const { daemonize } = await import('./daemonize.js');
+      return await daemonize(args, options);
+    }
     const { runDaemon } = await import('../daemon.js');
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value;
     return await runDaemon({ options, pidfile, stdioAllowed: !detached }, log);

@@ -13,7 +13,7 @@ interface CommonOptions {
     { readonly direct?: boolean | undefined; readonly 'no-flush'?: boolean | undefined } | undefined;
 }
 
-export interface FileBlockdev extends CommonOptions {
+interface FileBlockdev extends CommonOptions {
   readonly driver: 'file';
   readonly filename: string;
   readonly aio?: 'threads' | 'native' | 'io_uring' | undefined;
@@ -28,19 +28,19 @@ export interface RawBlockdev extends CommonOptions {
   readonly size?: number | undefined;
 }
 
-export interface NullBlockdev extends CommonOptions {
+interface NullBlockdev extends CommonOptions {
   readonly driver: 'null-co' | 'null-aio';
   readonly size?: number | undefined;
   readonly 'latency-ns'?: number | undefined;
   readonly 'read-zeroes'?: boolean | undefined;
 }
 
-export interface MemoryBlockdev extends CommonOptions {
+interface MemoryBlockdev extends CommonOptions {
   readonly driver: 'memory';
   readonly size: number;
 }
 
-export interface ModuleBlockdev extends CommonOptions {
+interface ModuleBlockdev extends CommonOptions {
   readonly driver: 'module';
   readonly url: string;
   readonly options?: unknown;

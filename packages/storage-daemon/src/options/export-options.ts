@@ -21,7 +21,7 @@ export interface ExportOptions {
   readonly 'fixed-iothread'?: boolean | undefined;
 }
 
-export const MAX_QUEUES = 256;
+const MAX_QUEUES = 256;
 const BLOCK_SIZES = [512, 1024, 2048, 4096];
 const MAX_FD = 2 ** 31 - 1;
 

@@ -18,15 +18,6 @@ export interface ObjectOptions {
 const MAX_POLL_NS = 1_000_000_000;
 const MAX_POLL_FACTOR = 1000;
 
-/** What `--object help` and `--object iothread,help` print. */
-export const OBJECT_TYPES_HELP = 'List of user creatable objects:\n  iothread\n';
-export const IOTHREAD_HELP = `iothread options:
-  aio-max-batch=<int>    - accepted, without effect
-  poll-grow=<int>        - factor by which polling grows, 0 means 2
-  poll-max-ns=<int>      - longest time to poll before sleeping, 0 turns it off
-  poll-shrink=<int>      - divisor by which polling shrinks, 0 means to nothing
-`;
-
 export const objectSchemas = inBothDialects(objectSchema);
 
 function objectSchema(scalars: Scalars): v.GenericSchema<unknown, ObjectOptions> {

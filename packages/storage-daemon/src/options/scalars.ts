@@ -7,8 +7,10 @@ export type Dialect = 'keyval' | 'json';
 export interface Scalars {
   readonly text: v.GenericSchema<unknown, string>;
   readonly onOff: v.GenericSchema<unknown, boolean>;
-  integer(least: number, most?: number): v.GenericSchema<unknown, number>;
-  choice<const Choice extends string>(choices: readonly Choice[]): v.GenericSchema<unknown, Choice>;
+  readonly integer: (least: number, most?: number) => v.GenericSchema<unknown, number>;
+  readonly choice: <const Choice extends string>(
+    choices: readonly Choice[],
+  ) => v.GenericSchema<unknown, Choice>;
 }
 
 /** One description of an option, for both ways to write it. */

@@ -11,7 +11,7 @@ const KINDS = {
 
 const OUR_KINDS = ['read', 'write', 'flush', 'discard', 'writeZeroes'] as const;
 
-export type QemuKind = keyof typeof KINDS;
+type QemuKind = keyof typeof KINDS;
 
 /** The boundaries that a client wants to see latencies sorted by, where it has said so. */
 export type HistogramBoundaries = Partial<Record<QemuKind, readonly number[]>>;

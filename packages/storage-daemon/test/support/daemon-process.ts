@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
 import { fileURLToPath } from 'node:url';
 import { until, within } from './within.js';
 
-export const DAEMON = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const DAEMON = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 export interface Ended {
   readonly code: number | null;
@@ -19,7 +19,7 @@ export class DaemonProcess implements AsyncDisposable {
   stdout = '';
   stderr = '';
 
-  /** @param fds what the daemon inherits from descriptor 3 on */
+  /** @param options.fds what the daemon has from descriptor 3 on */
   constructor(
     args: readonly string[],
     options: { readonly cwd?: string; readonly fds?: readonly number[] } = {},

@@ -1,4 +1,4 @@
-import { LinuxError, lockedByOthers, lockShared } from '@iothreads/linux';
+import { LinuxError, lockedByOthers, lockShared, unlock } from '@iothreads/linux';
 import { BlockDriverError } from '../../block-driver.js';
 
 // QEMU's locks on images (block/file-posix.c), so that it and we keep each other out: what somebody does with an image is
@@ -35,6 +35,11 @@ export function lockImage(filename: string, fd: number, readOnly: boolean): bool
     if (error instanceof LinuxError && UNSUPPORTED.has(error.code)) return false;
     throw error;
   }
+}
+
+/** Gives an image's locks back: its descriptor alone may not be the last to go, the kernel's rings keep files a while. */
+export function unlockImage(fd: number): void {
+  unlock(fd, PERMISSIONS_AT, NOT_SHARED_AT - PERMISSIONS_AT + RESIZE + 1);
 }
 
 const writtenError = (filename: string): BlockDriverError =>

@@ -1,4 +1,5 @@
 import {
+  clearEventfd,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   FALLOC_FL_ZERO_RANGE,
@@ -49,6 +50,8 @@ export class ThreadRing {
   readonly #batch: RingTransfer[] = [];
   #batched = 0;
   #flushing = false;
+  /** Requests of drivers that have left: nobody else waits for them. */
+  #orphans = 0;
 
   /** The ring of this thread, made for its first user. @throws LinuxError where io_uring can't be had */
   static join(user: RingUser): ThreadRing {
@@ -58,7 +61,7 @@ export class ThreadRing {
   }
 
   private constructor() {
-    this.#watch = new ReadableWatch(this.#ring.fd, this.#onReadable);
+    this.#watch = new ReadableWatch(this.#ring.eventFd, this.#onReadable);
     // Whoever waits for a request has something of its own that keeps the thread alive.
     this.#watch.unref();
   }
@@ -66,7 +69,14 @@ export class ThreadRing {
   /** With requests in flight, too: they are collected without it. */
   leave(user: RingUser): void {
     this.#users.delete(user);
+    this.#orphans += user.inFlight;
+    if (this.#orphans > 0 && this.arm()) this.flush();
     this.#closeWhenIdle();
+  }
+
+  /** A request of a driver that has left is over. */
+  orphanDone(): void {
+    this.#orphans--;
   }
 
   registerFile(fd: number): RingFile {
@@ -130,6 +140,16 @@ export class ThreadRing {
     return this.#ring.hasCompletions();
   }
 
+  /** Completions make somebody's `attend` be called from now on. @returns whether there are some already */
+  arm(): boolean {
+    return this.#ring.arm();
+  }
+
+  /** Completions are looked for from now on. */
+  disarm(): void {
+    if (this.#orphans === 0) this.#ring.disarm();
+  }
+
   /**
    * Submits what is prepared and collects what is complete, until nothing is prepared any more: bounded by what the devices
    * have in flight, because completions give them no turn.
@@ -173,14 +193,9 @@ export class ThreadRing {
   };
 
   readonly #onReadable = (): void => {
-    let attended = 0;
-    for (const user of this.#users) {
-      if (user.inFlight === 0) continue;
-      attended += user.inFlight;
-      user.attend();
-    }
-    // Some are of drivers that have been closed: nobody else would collect them.
-    if (attended < this.#transfers.length - this.#idle.length) this.flush();
+    clearEventfd(this.#ring.eventFd);
+    for (const user of this.#users) if (user.inFlight > 0) user.attend();
+    if (this.#orphans > 0) this.flush();
   };
 
   #closeWhenIdle(): void {

@@ -53,6 +53,7 @@ export class UringFileDriver extends LinuxFileDriver implements RingUser {
 
   /** Collects what is complete, other files' too, which their devices hear of. @returns how many were this one's */
   poll(): number {
+    this.#ring.disarm();
     if (!this.#ring.hasCompletions()) return 0;
     const before = this.#completed;
     this.#ring.flush();
@@ -63,9 +64,14 @@ export class UringFileDriver extends LinuxFileDriver implements RingUser {
     return this.#ring.hasCompletions();
   }
 
+  arm(): boolean {
+    return this.#ring.arm();
+  }
+
   finished(request: BlockRequest, tag: number, status: BlockStatus): void {
     this.inFlight--;
     this.#completed++;
+    if (this.closed) this.#ring.orphanDone();
     request.complete(tag, status);
   }
 

@@ -29,10 +29,7 @@ export const objectCommands: Commands = {
       case '/chardevs':
         return [
           type,
-          ...chardevs.list().map(({ id, description }) => ({
-            name: id,
-            type: `child<chardev-${description === 'stdio' ? 'stdio' : 'socket'}>`,
-          })),
+          ...chardevs.list().map(({ id, kind }) => ({ name: id, type: `child<chardev-${kind}>` })),
         ];
       default:
         if (!iothreads.ids().some((id) => path === `/objects/${id}`)) throw notFound(path);
