@@ -4,8 +4,8 @@ import { FEW_SAMPLES, RunningCost } from './running-cost.js';
 export const TRIAL_INTERVAL = 64;
 /** ... and so seldom that they take less than this share of the time, ... */
 const TRIAL_SHARE = 1 / 1024;
-/** ... or than this where they do what the prior says: a figure that was wrong must not stand for long. */
-const PRIOR_TRIAL_SHARE = 1 / 64;
+/** ... or than this for a batch that goes async in company, as the prior says: a figure that was wrong must not stand. */
+const COMPANY_TRIAL_SHARE = 1 / 64;
 /** Sync alone stands unless the measured costs contradict it by more than this: noise must not flip a tie. */
 const MARGIN = 0.05;
 /** ... and by more than this: it is what the readings of the clock are apart by themselves. */
@@ -89,7 +89,7 @@ export class DispatchPolicy {
     if (costs.sinceTrial < TRIAL_INTERVAL * (sync ? count : 1)) return sync;
     // What a trial takes, as far as is known; a figure that is missing is learnt now.
     const price = sync ? asyncNs : syncNs;
-    const share = sync === (outstanding === 1) ? TRIAL_SHARE : PRIOR_TRIAL_SHARE;
+    const share = sync && outstanding > 1 ? COMPANY_TRIAL_SHARE : TRIAL_SHARE;
     if (price > (nowNs - costs.lastTrialNs) * share) return sync;
     costs.sinceTrial = 0;
     costs.lastTrialNs = nowNs;
