@@ -29,7 +29,7 @@ describe('a module is found by', () => {
     expect(fromHere.startsWith('../')).toBe(true);
     for (const url of [filename, href, fromHere]) {
       const { prepared } = await holdDrive(drive(url));
-      expect(prepared.state).toEqual({ url: href, options: undefined });
+      expect(prepared.state).toEqual({ url: href, options: undefined, size: 1024 });
       expect(prepared.geometry.sizeBytes).toBe(1024);
     }
   });

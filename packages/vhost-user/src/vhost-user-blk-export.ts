@@ -1,5 +1,6 @@
 import type { PreparedDrive } from '@iothreads/backends';
 import { type ExportedDevice, IOThreadError, type IOThreadRuntime } from '@iothreads/iothread';
+import { closeFd } from '@iothreads/linux';
 import { Connection } from './connection.js';
 import { ExportLog, type Log } from './export-log.js';
 import { Listener } from './listener.js';
@@ -129,6 +130,11 @@ export class VhostUserBlkExport {
         log.warning(`no connection can be taken: ${error.message}`);
       });
       if (fd === undefined) return;
+      if (this.#closing !== undefined) {
+        // It came in the same moment: nobody would end its session.
+        closeFd(fd);
+        return;
+      }
       this.#session = new Session(new Connection(fd), this.#owner);
       await this.#session.run();
       await this.#end(this.#session);

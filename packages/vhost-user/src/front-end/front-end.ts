@@ -42,8 +42,8 @@ export interface FrontEndOptions {
   /** Whether memory is shared region by region (ADD_MEM_REG) instead of as one table; default false. */
   readonly memorySlots?: boolean;
   /**
-   * Whether the device calls when requests complete; default true. Without, `read` and the like poll. QEMU's back end needs the
-   * feature EVENT_IDX left out then.
+   * Whether the device is given an eventfd to call; default true. Without, `read` and the like poll. QEMU's back end can't do
+   * without: a driver that polls leaves it and turns interrupts off.
    */
   readonly call?: boolean;
   /** Whether the queues are started; default true. Otherwise `startQueue` does it. */
