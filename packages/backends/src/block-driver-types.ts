@@ -9,11 +9,7 @@ import { RawDriverType, type RawDriveOptions } from './raw/raw-driver-type.js';
 
 /** A disk as a user writes it down: `driver` says which kind, the other fields are that driver's options. */
 export type DriveOptions =
-  | FileDriveOptions
-  | MemoryDriveOptions
-  | ModuleDriveOptions
-  | NullDriveOptions
-  | RawDriveOptions;
+  FileDriveOptions | MemoryDriveOptions | ModuleDriveOptions | NullDriveOptions | RawDriveOptions;
 
 /** A drive whose options have been checked; defaults are filled in. */
 export interface ParsedDrive {

@@ -59,7 +59,10 @@ describe.runIf(hasLoopDevices())('a block device', () => {
     const discard = owner.ranges(BlockOperation.DISCARD, [3 * MIB, MIB]);
     expect(await disk.run(mode, discard)).toBe(VIRTIO_BLK_S_OK);
     expect(await disk.run(mode, owner.flush())).toBe(VIRTIO_BLK_S_OK);
-    const expected = pattern(4 * MIB).fill(0, 512, 2048).fill(0, MIB, 2 * MIB).fill(0, 3 * MIB);
+    const expected = pattern(4 * MIB)
+      .fill(0, 512, 2048)
+      .fill(0, MIB, 2 * MIB)
+      .fill(0, 3 * MIB);
     expectBytes(readFileSync(filename), expected);
     await disk.driver.close();
   });

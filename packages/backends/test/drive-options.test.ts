@@ -10,7 +10,10 @@ describe('a mistake in a drive names the field', () => {
     ['null', 'drive: must be an object with the field "driver", got "null"'],
     [{}, 'drive.driver: unknown driver undefined (known: file, memory, module, null, raw)'],
     [{ driver: 'nul' }, 'drive.driver: unknown driver "nul" (known: file, memory, module, null, raw)'],
-    [{ driver: 'toString' }, 'drive.driver: unknown driver "toString" (known: file, memory, module, null, raw)'],
+    [
+      { driver: 'toString' },
+      'drive.driver: unknown driver "toString" (known: file, memory, module, null, raw)',
+    ],
     [
       { driver: 'null', latency: 3 },
       'drive.latency: unknown option of driver "null" (known: size, latencyNs, readZeroes)',
@@ -39,19 +42,46 @@ describe('a mistake in a drive names the field', () => {
     [{ driver: 'file' }, 'drive.filename: required by driver "file"'],
     [{ driver: 'file', filename: '' }, 'drive.filename: must be a path, got ""'],
     [{ driver: 'file', filename: 'a\0b' }, 'drive.filename: must be a path, got "a\\u0000b"'],
-    [{ driver: 'file', path: '/disk' }, 'drive.path: unknown option of driver "file" (known: filename, aio, cacheDirect, cacheNoFlush, discard, locking, readOnly)'],
-    [{ driver: 'file', filename: 'a', aio: 'posix' }, 'drive.aio: must be "io_uring", "threads" or "native", got "posix"'],
-    [{ driver: 'file', filename: 'a', cacheDirect: 'on' }, 'drive.cacheDirect: must be true or false, got "on"'],
+    [
+      { driver: 'file', path: '/disk' },
+      'drive.path: unknown option of driver "file" (known: filename, aio, cacheDirect, cacheNoFlush, discard, locking, readOnly)',
+    ],
+    [
+      { driver: 'file', filename: 'a', aio: 'posix' },
+      'drive.aio: must be "io_uring", "threads" or "native", got "posix"',
+    ],
+    [
+      { driver: 'file', filename: 'a', cacheDirect: 'on' },
+      'drive.cacheDirect: must be true or false, got "on"',
+    ],
     [{ driver: 'file', filename: 'a', cacheNoFlush: 0 }, 'drive.cacheNoFlush: must be true or false, got 0'],
-    [{ driver: 'file', filename: 'a', discard: true }, 'drive.discard: must be "unmap" or "ignore", got true'],
-    [{ driver: 'file', filename: 'a', locking: 'no' }, 'drive.locking: must be "on", "off" or "auto", got "no"'],
+    [
+      { driver: 'file', filename: 'a', discard: true },
+      'drive.discard: must be "unmap" or "ignore", got true',
+    ],
+    [
+      { driver: 'file', filename: 'a', locking: 'no' },
+      'drive.locking: must be "on", "off" or "auto", got "no"',
+    ],
     [{ driver: 'file', filename: 'a', readOnly: null }, 'drive.readOnly: must be true or false, got null'],
     [{ driver: 'raw' }, 'drive.file: required by driver "raw"'],
     [{ driver: 'raw', file: 'node0' }, 'drive.file: must be an object with the field "driver", got "node0"'],
-    [{ driver: 'raw', file: { driver: 'null', size: 1 } }, 'drive.file.size: must be a positive multiple of 512 (bytes), got 1'],
-    [{ driver: 'raw', file: { driver: 'null' }, offset: 100 }, 'drive.offset: must be a multiple of 512 (bytes), got 100'],
-    [{ driver: 'raw', file: { driver: 'null' }, offset: -512 }, 'drive.offset: must be a multiple of 512 (bytes), got -512'],
-    [{ driver: 'raw', file: { driver: 'null' }, size: 0 }, 'drive.size: must be a positive multiple of 512 (bytes), got 0'],
+    [
+      { driver: 'raw', file: { driver: 'null', size: 1 } },
+      'drive.file.size: must be a positive multiple of 512 (bytes), got 1',
+    ],
+    [
+      { driver: 'raw', file: { driver: 'null' }, offset: 100 },
+      'drive.offset: must be a multiple of 512 (bytes), got 100',
+    ],
+    [
+      { driver: 'raw', file: { driver: 'null' }, offset: -512 },
+      'drive.offset: must be a multiple of 512 (bytes), got -512',
+    ],
+    [
+      { driver: 'raw', file: { driver: 'null' }, size: 0 },
+      'drive.size: must be a positive multiple of 512 (bytes), got 0',
+    ],
     [{ driver: 'memory' }, 'drive.size: needed where there is no buffer'],
     [
       { driver: 'memory', buffer: new ArrayBuffer(512) },

@@ -2,14 +2,7 @@ import { BlockOperation, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '@iothreads/
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fileCases, fileVariants, image, openVariant } from './file-variants.js';
-import {
-  REGION_BORDER,
-  driverErrors,
-  expectBytes,
-  pattern,
-  scattered,
-  type Segment,
-} from './support.js';
+import { REGION_BORDER, driverErrors, expectBytes, pattern, scattered, type Segment } from './support.js';
 
 const MIB = 1024 ** 2;
 
@@ -128,7 +121,10 @@ describe.each(fileCases)('$title', ({ variant, mode }) => {
         [4 * MIB - 512, 512],
       );
       expect(await disk.run(mode, request)).toBe(VIRTIO_BLK_S_OK);
-      contents.fill(0, 512, 2 * MIB + 1024).fill(0, 3 * MIB + 1024, 3 * MIB + 9216).fill(0, 4 * MIB - 512);
+      contents
+        .fill(0, 512, 2 * MIB + 1024)
+        .fill(0, 3 * MIB + 1024, 3 * MIB + 9216)
+        .fill(0, 4 * MIB - 512);
       expectBytes(readFileSync(filename), contents);
       await disk.driver.close();
     }

@@ -3,14 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fileVariants, image, openVariant } from './file-variants.js';
 import { failingCall, shortCall, withFs, type FsCall } from './fs-faults.js';
-import {
-  REGION_BORDER,
-  driverErrors,
-  expectBytes,
-  pattern,
-  scattered,
-  type Segment,
-} from './support.js';
+import { REGION_BORDER, driverErrors, expectBytes, pattern, scattered, type Segment } from './support.js';
 
 const MIB = 1024 ** 2;
 const variant = fileVariants[0]!;

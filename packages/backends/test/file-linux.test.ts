@@ -1,5 +1,14 @@
 import { BlockOperation, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, type BlockRequest } from '@iothreads/core';
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { fileCases, fileVariants, image, openFiles, openVariant, type FileVariant } from './file-variants.js';
@@ -20,7 +29,9 @@ describe.runIf(isLinux).each(linuxCases)('$title', ({ variant, mode }) => {
     const request = disk.owner.ranges(BlockOperation.DISCARD, [MIB, MIB], [3 * MIB, 8192]);
     expect(await disk.run(mode, request)).toBe(VIRTIO_BLK_S_OK);
     expect(before - blocks(filename)).toBe((MIB + 8192) / 512);
-    const expected = pattern(4 * MIB).fill(0, MIB, 2 * MIB).fill(0, 3 * MIB, 3 * MIB + 8192);
+    const expected = pattern(4 * MIB)
+      .fill(0, MIB, 2 * MIB)
+      .fill(0, 3 * MIB, 3 * MIB + 8192);
     expectBytes(readFileSync(filename), expected);
     await disk.driver.close();
   });

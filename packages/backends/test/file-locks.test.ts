@@ -25,7 +25,9 @@ const inUse = (filename: string): object => ({
 /** Another process that tries to hold a drive. @returns what it says, and how to end it */
 async function otherProcess(drive: FileDriveOptions): Promise<{ said: string; end: () => Promise<void> }> {
   const script = fileURLToPath(new URL('fixtures/hold.mjs', import.meta.url));
-  const child = spawn(process.execPath, [script, JSON.stringify(drive)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, JSON.stringify(drive)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const closed = new Promise<void>((resolve) => {
     child.on('close', () => {
       resolve();
@@ -127,7 +129,9 @@ describe.runIf(hasQemu)('beside QEMU', () => {
     expect(refused.stderr).toContain('Failed to get "write" lock');
     expectBytes(readFileSync(filename), new Uint8Array(4096).fill(7));
     expect(qemuIo(filename, 'read 0 512').stderr).toContain('Failed to get "write" lock');
-    const reading = spawnSync('qemu-io', ['-r', '-f', 'raw', '-c', 'read 0 512', filename], { encoding: 'utf8' });
+    const reading = spawnSync('qemu-io', ['-r', '-f', 'raw', '-c', 'read 0 512', filename], {
+      encoding: 'utf8',
+    });
     expect(reading.stdout).toContain('read 512/512 bytes');
     await held.close();
     expect(qemuIo(filename, 'write -P 9 0 512').stdout).toContain('wrote 512/512 bytes');

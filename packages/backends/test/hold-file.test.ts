@@ -28,7 +28,9 @@ describe('where no native module can be loaded', () => {
     expect(notices[0]).toEqual(isLinux ? [expect.stringContaining(reason)] : []);
     expect(notices.slice(1, 3)).toEqual([[], []]);
     expect(notices[3]).toHaveLength(1);
-    expect(notices[3]![0]).toContain(`${filename}: is served without aio=io_uring and discard=unmap: ${reason}`);
+    expect(notices[3]![0]).toContain(
+      `${filename}: is served without aio=io_uring and discard=unmap: ${reason}`,
+    );
   });
 
   test('what can not be had is refused, by name', () => {
@@ -63,7 +65,13 @@ describe.runIf(isLinux)('on Linux', () => {
   test('where io_uring is refused threads take its place, and one notice says so', () => {
     const filename = image(new Uint8Array(16384));
     const file = { driver: 'file', filename } as const;
-    const told = writeAndRead('no-io-uring.mjs', file, file, { ...file, aio: 'native' }, { ...file, aio: 'threads' });
+    const told = writeAndRead(
+      'no-io-uring.mjs',
+      file,
+      file,
+      { ...file, aio: 'native' },
+      { ...file, aio: 'threads' },
+    );
     const notice =
       "io_uring can't be had on this system (io_uring_setup: EPERM): files are served by threads instead";
     expect(told).toEqual(
@@ -78,7 +86,9 @@ describe.runIf(isLinux)('on Linux', () => {
 
   test('a file system without direct I/O is an error that says what to leave out', async () => {
     // Whatever it holds: no direct I/O, and never a disk's size.
-    const error = await driverError(() => hold({ driver: 'file', filename: '/proc/version', cacheDirect: true }, true));
+    const error = await driverError(() =>
+      hold({ driver: 'file', filename: '/proc/version', cacheDirect: true }, true),
+    );
     expect(error.code).toBe('EINVAL');
     expect(error.message).toBe(
       '/proc/version: its file system has no direct I/O; leave cache.direct (cacheDirect) out',

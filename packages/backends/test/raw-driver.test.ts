@@ -4,7 +4,15 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { asPortable, fileVariants, image } from './file-variants.js';
-import { TestDisk, driverError, expectBytes, hold, pattern, temporaryDirectory, type Mode } from './support.js';
+import {
+  TestDisk,
+  driverError,
+  expectBytes,
+  hold,
+  pattern,
+  temporaryDirectory,
+  type Mode,
+} from './support.js';
 
 /** A disk of 64 KiB, and how to see its bytes from outside. */
 interface Child {
@@ -49,18 +57,16 @@ const userDisk: Child = {
   },
 };
 
-const files = fileVariants.map(
-  ({ name, options, portable }): Child => ({
-    name: `file: ${name}`,
-    modes: ['sync', 'async'],
-    portable,
-    make(contents) {
-      const filename = image(contents);
-      const drive = { driver: 'file', filename, ...options, discard: 'unmap' } as const;
-      return { drive, bytes: () => readFileSync(filename) };
-    },
-  }),
-);
+const files = fileVariants.map(({ name, options, portable }): Child => ({
+  name: `file: ${name}`,
+  modes: ['sync', 'async'],
+  portable,
+  make(contents) {
+    const filename = image(contents);
+    const drive = { driver: 'file', filename, ...options, discard: 'unmap' } as const;
+    return { drive, bytes: () => readFileSync(filename) };
+  },
+}));
 
 const cases = [memory, userDisk, ...files].flatMap((child) =>
   child.modes.map((mode) => ({ title: `${child.name}, ${mode}`, child, mode })),

@@ -238,7 +238,9 @@ export function driverErrors(): DriverErrorMessage[] {
     messages.push(message as DriverErrorMessage);
   };
   subscribe(DRIVER_ERROR_CHANNEL, listener);
-  cleanups.push(() => unsubscribe(DRIVER_ERROR_CHANNEL, listener));
+  cleanups.push(() => {
+    unsubscribe(DRIVER_ERROR_CHANNEL, listener);
+  });
   return messages;
 }
 

@@ -1,5 +1,6 @@
 export type LogLevel = 'info' | 'warning' | 'error';
 
+/** Told of one export; the messages don't name it. */
 export type Log = (level: LogLevel, message: string) => void;
 
 /** Lines of each level in one period: a front end that misbehaves all the time is told of now and then. */
@@ -8,13 +9,11 @@ const PERIOD_MS = 1000;
 
 /** What an export tells its operator. Front ends cause most of it, so it is limited; errors of our own are not. */
 export class ExportLog {
-  readonly #id: string;
   readonly #log: Log;
   readonly #nowMs: () => number;
   readonly #periods = new Map<LogLevel, { startMs: number; lines: number; dropped: number }>();
 
-  constructor(id: string, log: Log, nowMs: () => number = () => performance.now()) {
-    this.#id = id;
+  constructor(log: Log, nowMs: () => number = () => performance.now()) {
     this.#log = log;
     this.#nowMs = nowMs;
   }
@@ -28,7 +27,7 @@ export class ExportLog {
   }
 
   error(message: string): void {
-    this.#log('error', `export '${this.#id}': ${message}`);
+    this.#log('error', message);
   }
 
   #limited(level: LogLevel, message: string): void {
@@ -45,6 +44,6 @@ export class ExportLog {
       return;
     }
     period.lines++;
-    this.#log(level, `export '${this.#id}': ${message}${more}`);
+    this.#log(level, `${message}${more}`);
   }
 }

@@ -22,6 +22,8 @@ export interface VhostUserBlkOptions {
   readonly numQueues?: number | undefined;
   /** One or more; the queues are dealt out to them. */
   readonly iothreads: readonly string[];
+  /** For how long to wait for requests in flight before that is told, and waited on for; default 30 000. */
+  readonly drainTimeoutMs?: number;
 }
 
 /** Queues where the operator has not chosen: front ends ask for one each virtual CPU. */
@@ -67,6 +69,7 @@ export class VhostUserBlkExport {
 
   /**
    * Listens, and serves whoever connects.
+   * @param log told what the operator should know of this export, a few lines a second at most but for errors
    * @throws VhostUserError when it can't listen there; IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID`, `ERR_UNKNOWN_IOTHREAD`
    */
   static async start(
@@ -74,7 +77,8 @@ export class VhostUserBlkExport {
     options: VhostUserBlkOptions,
     log: Log,
   ): Promise<VhostUserBlkExport> {
-    const { id, iothreads, drive, writable, writeThrough, logicalBlockSize, numQueues } = options;
+    const { id, iothreads, drive, writable, writeThrough, logicalBlockSize, numQueues, drainTimeoutMs } =
+      options;
     const device = await runtime.addExport({
       id,
       iothreads,
@@ -83,6 +87,7 @@ export class VhostUserBlkExport {
       readOnly: !writable,
       writeback: writeThrough !== true,
       ...(logicalBlockSize === undefined ? {} : { logicalBlockSize }),
+      ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }),
     });
     let socket: ListeningSocket;
     try {
@@ -91,7 +96,7 @@ export class VhostUserBlkExport {
       await runtime.removeDevice(id);
       throw error;
     }
-    return new VhostUserBlkExport(runtime, options, device, socket, new ExportLog(id, log));
+    return new VhostUserBlkExport(runtime, options, device, socket, new ExportLog(log));
   }
 
   get numQueues(): number {
@@ -146,12 +151,11 @@ export class VhostUserBlkExport {
   /** Memory that requests are in flight for stays mapped; nobody else is served before they are done. */
   async #end(session: Session): Promise<void> {
     for (;;) {
-      // Looked at before the try: one is made after the export began to close.
-      const last = this.#closing !== undefined;
       try {
         await session.end();
         return;
       } catch (error) {
+        const last = this.#closing !== undefined;
         const late = error instanceof IOThreadError && error.code === 'ERR_DRAIN_TIMEOUT';
         const consequence = late && !last ? 'waiting on' : 'its memory stays mapped';
         this.#owner.log.error(`${(error as Error).message}: ${consequence}`);

@@ -42,9 +42,7 @@ const entries = {
     (value) => typeof value === 'string' && value.length > 0 && !value.includes('\0'),
     'must be a path',
   ),
-  aio: v.optional(
-    v.picklist(['io_uring', 'threads', 'native'], 'must be "io_uring", "threads" or "native"'),
-  ),
+  aio: v.optional(v.picklist(['io_uring', 'threads', 'native'], 'must be "io_uring", "threads" or "native"')),
   cacheDirect: v.optional(boolean, false),
   cacheNoFlush: v.optional(boolean, false),
   discard: v.optional(v.picklist(['unmap', 'ignore'], 'must be "unmap" or "ignore"'), 'ignore'),

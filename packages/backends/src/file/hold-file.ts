@@ -63,7 +63,8 @@ function checkPortable(filename: string, options: FileOptions, { reason }: NoLin
     ...(options.discard === 'unmap' ? ['discard=unmap'] : []),
   ];
   if (missed.length > 0) notices.push(`${filename}: is served without ${missed.join(' and ')}: ${reason}`);
-  else if (process.platform === 'linux') tellOnce(notices, `files are served without io_uring and locks: ${reason}`);
+  else if (process.platform === 'linux')
+    tellOnce(notices, `files are served without io_uring and locks: ${reason}`);
 }
 
 async function openFile(filename: string, options: FileOptions, readOnly: boolean): Promise<OpenedImage> {
@@ -93,7 +94,8 @@ async function lock(
       `${filename}: locking=on can't be had: its file system has no locks; say locking=off to do without`,
     );
   }
-  if (!readOnly) notices.push(`${filename}: its file system has no locks: make sure that nobody else writes to it`);
+  if (!readOnly)
+    notices.push(`${filename}: its file system has no locks: make sure that nobody else writes to it`);
   return () => {};
 }
 
@@ -118,7 +120,10 @@ function chooseAccess(
     new IoUring(1).close();
   } catch (error) {
     if (!(error instanceof LinuxError)) throw error;
-    tellOnce(notices, `io_uring can't be had on this system (${error.message}): files are served by threads instead`);
+    tellOnce(
+      notices,
+      `io_uring can't be had on this system (${error.message}): files are served by threads instead`,
+    );
     return 'threads';
   }
   if (aio === 'native') notices.push(`${filename}: aio=native is served by io_uring`);

@@ -84,7 +84,11 @@ async function startPairs(plan: DaemonPlan, disk: BenchDisk): Promise<Record<Sid
   const start = async (side: Side): Promise<Pair> => {
     const socket = join(plan.directory, `${side}.sock`);
     const blockdev = disk.blockdev.replaceAll('%SIDE%', side);
-    const daemon = await StorageDaemonProcess.start(side, daemonArguments([blockdev], [socket]), socket);
+    const daemon = await StorageDaemonProcess.start(
+      side,
+      daemonArguments([blockdev], [socket]),
+      `${socket}.pid`,
+    );
     return { daemon, client: await ClientProcess.connect(socket) };
   };
   return { qemu: await start('qemu'), ours: await start('ours') };

@@ -14,7 +14,11 @@ export async function measureFootprint(plan: DaemonPlan, side: Side): Promise<Fo
   let residentMib = 0;
   for (let round = 0; round < plan.rounds; round++) {
     const socket = join(plan.directory, `${side}-start.sock`);
-    const daemon = await StorageDaemonProcess.start(side, daemonArguments([nullDisk(0)], [socket]), socket);
+    const daemon = await StorageDaemonProcess.start(
+      side,
+      daemonArguments([nullDisk(0)], [socket]),
+      `${socket}.pid`,
+    );
     starts.push(daemon.startMs);
     const client = await ClientProcess.connect(socket);
     await client.run({
@@ -46,7 +50,7 @@ async function idleResidentMib(plan: DaemonPlan, side: Side, exports: number): P
     sockets,
     MANY_IOTHREADS,
   );
-  const daemon = await StorageDaemonProcess.start(side, args, sockets.at(-1)!);
+  const daemon = await StorageDaemonProcess.start(side, args, `${sockets[0]!}.pid`);
   try {
     return daemon.residentMib();
   } finally {

@@ -56,7 +56,7 @@ async function measureOne(
   const args = daemonArguments([nullDisk(0), neighbour.blockdev.replaceAll('%SIDE%', side)], sockets);
   if (side === 'ours')
     args.unshift('--chardev', `socket,id=qmp,path=${qmp},server=on,wait=off`, '--monitor', 'qmp');
-  const daemon = await StorageDaemonProcess.start(side, args, sockets[1]!);
+  const daemon = await StorageDaemonProcess.start(side, args, `${qmp}.pid`);
   const pair = { daemon, client: await ClientProcess.connect(sockets[0]!) };
   const other = await ClientProcess.connect(sockets[1]!);
   try {

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Side } from './daemon-results.js';
 
@@ -28,16 +27,17 @@ export class StorageDaemonProcess {
     this.startMs = startMs;
   }
 
-  /** @param socket one that it listens on when it is ready */
-  static async start(side: Side, args: readonly string[], socket: string): Promise<StorageDaemonProcess> {
+  /** @param pidfile where it is to write its process id, as it does when all its exports are there */
+  static async start(side: Side, args: readonly string[], pidfile: string): Promise<StorageDaemonProcess> {
     const [command, ...before] = COMMANDS[side];
     const beganMs = performance.now();
-    const child = spawn(command, [...before, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const all = [...before, ...args, '--pidfile', pidfile];
+    const child = spawn(command, all, { stdio: ['ignore', 'ignore', 'pipe'] });
     let errors = '';
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-2000);
     });
-    while (!(await accepts(socket))) {
+    while (!existsSync(pidfile)) {
       if (child.exitCode !== null || performance.now() - beganMs > DEADLINE_MS) {
         child.kill('SIGKILL');
         throw new Error(`${command} did not start: ${errors}`);
@@ -69,17 +69,4 @@ export class StorageDaemonProcess {
     await ended;
     clearTimeout(timer);
   }
-}
-
-function accepts(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => {
-      resolve(false);
-    });
-  });
 }

@@ -2,6 +2,8 @@ import { FEW_SAMPLES, RunningCost } from './running-cost.js';
 
 /** Requests the other way to keep its figure fresh: at most one in so many. */
 export const TRIAL_INTERVAL = 64;
+/** Synchronous requests in a trial where one is not dear: alone it would bear what they share, and seem dearer than it is. */
+export const TRIAL_GROUP = 8;
 /** ... and so seldom that they take less than this share of the time, ... */
 const TRIAL_SHARE = 1 / 1024;
 /** ... or than this for a batch that goes async in company, as the prior says: a figure that was wrong must not stand. */
@@ -16,8 +18,8 @@ const WELL_WORTH = 0.75;
 const KINDS = 5;
 /** Asynchronous costs are kept by the power of two of the number outstanding: 1, 2–3, 4–7, … 64 and more. */
 const LEVELS = 7;
-/** In company async is the prior: it is measured well before anything else is tried. */
-const MANY_SAMPLES = 32;
+/** In company async is the prior: it is measured until its code is warm before anything else is tried. */
+const MANY_SAMPLES = 256;
 
 /** Costs of one kind of request. */
 class KindCosts {
@@ -65,10 +67,11 @@ const levelOf = (outstanding: number): number => Math.min(31 - Math.clz32(outsta
 export class DispatchPolicy {
   readonly #kinds: readonly KindCosts[] = Array.from({ length: KINDS }, () => new KindCosts());
   /**
-   * Whether the last decision was a trial. A synchronous trial is one request, since its cost is the same for each; an
-   * asynchronous one the whole batch, since a lone request would not meet with what the others do to it.
+   * How many requests the last decision was a trial for; 0 if it was none. A synchronous trial is a few requests, since their
+   * cost is the same for each; an asynchronous one the whole batch, since a lone request would not meet with what the
+   * others do to it.
    */
-  trial = false;
+  trial = 0;
 
   /**
    * @param kind `BlockOperation` of the batch
@@ -79,21 +82,24 @@ export class DispatchPolicy {
    * @returns true for sync
    */
   decide(kind: number, outstanding: number, syncAllowed: boolean, nowNs: number, count: number = 1): boolean {
-    this.trial = false;
+    this.trial = 0;
     if (!syncAllowed) return false;
     const costs = this.#kinds[kind]!;
     const syncNs = costs.sync.ns;
     const asyncNs = costs.asyncNs(outstanding);
     const sync = preferSync(outstanding, syncNs, asyncNs);
+    // One is tried where it may be dear; a few where even all of them would hardly be.
+    const few = syncNs * TRIAL_GROUP <= asyncNs ? TRIAL_GROUP : 1;
+    const trial = sync ? count : Math.min(count, few);
     costs.sinceTrial += count;
-    if (costs.sinceTrial < TRIAL_INTERVAL * (sync ? count : 1)) return sync;
+    if (costs.sinceTrial < TRIAL_INTERVAL * trial) return sync;
     // What a trial takes, as far as is known; a figure that is missing is learnt now.
-    const price = sync ? asyncNs : syncNs;
+    const price = sync ? asyncNs : syncNs * trial;
     const share = sync && outstanding > 1 ? COMPANY_TRIAL_SHARE : TRIAL_SHARE;
     if (price > (nowNs - costs.lastTrialNs) * share) return sync;
     costs.sinceTrial = 0;
     costs.lastTrialNs = nowNs;
-    this.trial = true;
+    this.trial = trial;
     return !sync;
   }
 

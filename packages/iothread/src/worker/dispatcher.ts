@@ -38,8 +38,9 @@ export class Dispatcher {
         this.mode === 'auto'
           ? this.#policy.decide(kind, outstanding, canSync && !shared, nowNs, end - i)
           : this.mode === 'sync' && canSync;
-      // A synchronous trial is one request; those behind it go the usual way.
-      const syncEnd = !sync ? i : this.mode === 'auto' && this.#policy.trial ? i + 1 : end;
+      // A synchronous trial is a few requests; those behind it go the usual way.
+      const { trial } = this.#policy;
+      const syncEnd = !sync ? i : this.mode === 'auto' && trial > 0 ? i + trial : end;
       while (i < syncEnd) this.sync[this.syncCount++] = batch[i++]!;
       while (i < end) this.async[this.asyncCount++] = batch[i++]!;
     }

@@ -12,7 +12,12 @@ import type { Gated } from '../transfer-gate.js';
 import type { ThreadRing } from './thread-ring.js';
 import type { UringFileDriver } from './uring-file-driver.js';
 
-const CALL_NAMES = { [FileCall.READ]: 'read', [FileCall.WRITE]: 'write', [FileCall.SYNC]: 'fdatasync', [FileCall.ALLOCATE]: 'fallocate' };
+const CALL_NAMES = {
+  [FileCall.READ]: 'read',
+  [FileCall.WRITE]: 'write',
+  [FileCall.SYNC]: 'fdatasync',
+  [FileCall.ALLOCATE]: 'fallocate',
+};
 
 /** One request under way in the thread's ring: as many entries as it takes, one after the other, and one completion. */
 export class RingTransfer implements Gated {

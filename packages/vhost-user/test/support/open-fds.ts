@@ -1,0 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Descriptors that this process has open. */
+export const openFds = (): number => readdirSync('/proc/self/fd').length;
+
+/** Mappings of guest memory that this process has. */
+export const guestMappings = (): number =>
+  readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('memfd:guest-memory')).length;
