@@ -17,22 +17,25 @@ export interface Message extends MessageHeader {
   readonly fds: ReceivedFds;
 }
 
-/** Descriptors of one message: a table of regions has the most. */
-const MAX_FDS = MAX_TABLE_REGIONS;
 /** Messages received in a row before others on this thread have their turn. */
 const TURN = 16;
 
 /** One connection's stream of messages, either side's. Nothing is read beyond the message that was asked for. */
 export class Connection {
   readonly #messenger: UnixMessenger;
+  readonly #maxFds: number;
   #inARow = 0;
   #closed = false;
   /** Ends the wait for something to read. */
   #wake: (() => void) | undefined;
 
-  /** @param fd a connected, non-blocking Unix socket, which the connection owns from now on */
-  constructor(fd: number) {
-    this.#messenger = new UnixMessenger(fd, HEADER_BYTES + MAX_PAYLOAD_BYTES, MAX_FDS);
+  /**
+   * @param fd a connected, non-blocking Unix socket, which the connection owns from now on
+   * @param maxFds descriptors of one message: a table of regions has the most
+   */
+  constructor(fd: number, maxFds: number = MAX_TABLE_REGIONS) {
+    this.#maxFds = maxFds;
+    this.#messenger = new UnixMessenger(fd, HEADER_BYTES + MAX_PAYLOAD_BYTES, maxFds);
   }
 
   get closed(): boolean {
@@ -49,7 +52,7 @@ export class Connection {
       this.#inARow = 0;
       await setImmediate();
     }
-    const fds = new ReceivedFds(MAX_FDS);
+    const fds = new ReceivedFds(this.#maxFds);
     let message: Message | undefined;
     try {
       const head = new Uint8Array(HEADER_BYTES);

@@ -224,14 +224,9 @@ export class Session implements RequestHandlers {
     });
   }
 
-  async #setVringAddr(payload: Uint8Array): Promise<void> {
-    const address = decodeVringAddress(payload);
-    const ring = this.#rings.at(address.index);
-    await this.#rings.whileStopped([ring], () => {
-      ring.addresses = address;
-    });
-    // Told at once where possible. A front end that shares its memory later is told when the ring starts.
-    if (this.#rings.memory.regions.length > 0) ring.locate(this.#rings.memory);
+  #setVringAddr(payload: Uint8Array): Promise<void> {
+    const addresses = decodeVringAddress(payload);
+    return this.#rings.setAddresses(this.#rings.at(addresses.index), addresses);
   }
 
   #setVringBase(payload: Uint8Array): Promise<void> {

@@ -3,6 +3,7 @@ import type { ExportedDevice, ExportedQueue } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
 import { MemoryTable } from './memory-table.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
+import type { VringAddress } from './protocol/vring-payloads.js';
 import { protocolError } from './vhost-user-error.js';
 import { closeIfAny, NO_FD, Vring } from './vring.js';
 
@@ -34,7 +35,7 @@ export class Vrings {
 
   /** What was negotiated changes for all rings. @param change what else changes before they go on */
   async setFeatures(features: bigint, change: () => void): Promise<void> {
-    await this.whileStopped(this.#rings, () => {
+    await this.#startAgain(this.#rings, () => {
       this.#features = features;
       change();
     });
@@ -43,9 +44,16 @@ export class Vrings {
   /** Changes something about rings: those that run are stopped before, and go on afterwards if they still can. */
   async whileStopped(rings: readonly Vring[], change: () => void): Promise<void> {
     await this.#stop(rings);
-    for (const ring of rings) ring.refused = false;
     change();
     await this.#startComplete();
+  }
+
+  /** ... something that makes it worthwhile to try rings again that could not be started. */
+  async #startAgain(rings: readonly Vring[], change: () => void): Promise<void> {
+    await this.whileStopped(rings, () => {
+      for (const ring of rings) ring.refused = false;
+      change();
+    });
   }
 
   /** Takes another kick descriptor, and starts the ring. */
@@ -64,7 +72,7 @@ export class Vrings {
   async #replaceFd(ring: Vring, fd: number, change: () => void): Promise<void> {
     let taken = false;
     try {
-      await this.whileStopped([ring], () => {
+      await this.#startAgain([ring], () => {
         change();
         taken = true;
       });
@@ -76,9 +84,20 @@ export class Vrings {
   /** Front ends say so again and again: nothing happens then. */
   async setEnabled(ring: Vring, enabled: boolean): Promise<void> {
     if (ring.enabled === enabled && !ring.refused) return;
-    await this.whileStopped([ring], () => {
+    await this.#startAgain([ring], () => {
       ring.enabled = enabled;
     });
+  }
+
+  /**
+   * Another place for a ring. Told at once if that is not in memory; a front end that shares its memory later is told when the ring
+   * starts.
+   */
+  async setAddresses(ring: Vring, addresses: VringAddress): Promise<void> {
+    await this.#startAgain([ring], () => {
+      ring.addresses = addresses;
+    });
+    if (this.#memory.regions.length > 0) ring.locate(this.#memory);
   }
 
   /** A running ring uses another call descriptor at once: front ends change it often. */

@@ -10,6 +10,9 @@ import { VhostUserError } from '../vhost-user-error.js';
 /** Against hangs only: a drain may take its time. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
+/** Descriptors that the kernel lets one send along: more than any message takes. */
+const MAX_FDS = 253;
+
 /** The messages of a front end, right or wrong: what a hostile one needs as well. */
 export class FrontEndRequests {
   readonly #connection: Connection;
@@ -24,7 +27,7 @@ export class FrontEndRequests {
   /** @throws VhostUserError with the errno name as its code when nobody listens there */
   static connect(path: string): FrontEndRequests {
     try {
-      return new FrontEndRequests(new Connection(connectUnix(path)));
+      return new FrontEndRequests(new Connection(connectUnix(path), MAX_FDS));
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
       throw new VhostUserError(error.code, `can't connect to '${path}' (${error.code})`);

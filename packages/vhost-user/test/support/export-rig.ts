@@ -71,10 +71,21 @@ export class ExportRig {
     return this.lines.filter((line) => line.level === level).map(({ message }) => message);
   }
 
-  async close(): Promise<void> {
-    for (const requests of this.#requests) requests.close();
-    for (const frontEnd of this.#frontEnds) await frontEnd.close();
+  /** Another export in its place, which has not told anything yet. */
+  async renew(options: Partial<VhostUserBlkOptions>): Promise<void> {
+    await this.#disconnect();
+    this.lines.length = 0;
+    this.server = await this.export(options);
+  }
+
+  async #disconnect(): Promise<void> {
+    for (const requests of this.#requests.splice(0)) requests.close();
+    for (const frontEnd of this.#frontEnds.splice(0)) await frontEnd.close();
     await this.server?.close();
+  }
+
+  async close(): Promise<void> {
+    await this.#disconnect();
     await this.runtime.close();
     await this.drive?.close();
     rmSync(this.directory, { recursive: true, force: true });
