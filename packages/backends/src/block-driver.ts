@@ -72,7 +72,10 @@ export interface BlockDriverContext {
 /** A mistake in a drive's options, or a disk that can't be opened. The message names the file or the field. */
 export class BlockDriverError extends Error {
   override readonly name = 'BlockDriverError';
-  /** Stable: `ERR_DRIVE_OPTION`, `ERR_DRIVE_SIZE`, `ERR_DRIVE_MODULE`, or the errno name of a system error (`ENOENT`). */
+  /**
+   * Stable: `ERR_DRIVE_OPTION`, `ERR_DRIVE_SIZE`, `ERR_DRIVE_LOCKED`, `ERR_DRIVE_MODULE`, or the errno name of a system error
+   * (`ENOENT`).
+   */
   readonly code: string;
 
   constructor(code: string, message: string, options?: ErrorOptions) {

@@ -23,7 +23,7 @@ async function collections(mode: string, segments: number, requests: number): Pr
       String(segments),
       String(requests),
     ],
-    { timeout: 50_000 },
+    { timeout: 120_000 },
   );
   return stdout.split('\n').filter((line) => /Scavenge|Mark-Compact/.test(line)).length;
 }
@@ -36,7 +36,7 @@ describe.runIf(process.platform === 'linux')('half a million reads of a file mor
     // The address, which the call takes as a number of its own.
     ['sync', 1, 3],
     ['sync', 2, 3],
-  ])('%s, %i segments: no object for any of them', async (mode, segments, most) => {
+  ])('%s, %i segments: no object for any of them', { timeout: 250_000 }, async (mode, segments, most) => {
     const few = await collections(mode, segments, 100_000);
     const many = await collections(mode, segments, 600_000);
     expect(many - few).toBeLessThanOrEqual(most);

@@ -45,6 +45,16 @@ describe('the end of a daemon', () => {
     expect(scratch.list()).toEqual([]);
   });
 
+  test('an image that comes after a socket gets its io_uring: the socket keeps no module from being found', async () => {
+    using scratch = new Scratch();
+    writeFileSync(scratch.file('disk.img'), new Uint8Array(1 << 20));
+    const file = `--blockdev=file,node-name=d,filename=${scratch.file('disk.img')},aio=io_uring`;
+    await using daemon = new DaemonProcess([...everything(scratch), file]);
+    await daemon.ready();
+    const { stderr } = await daemon.stop('SIGTERM');
+    expect(stderr).toBe('iothreads-storage-daemon: info: ready: 2 exports\n');
+  });
+
   test('quit: answered, status 0, nothing left behind', async () => {
     using scratch = new Scratch();
     await using daemon = new DaemonProcess(everything(scratch));

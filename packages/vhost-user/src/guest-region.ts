@@ -46,16 +46,19 @@ export class GuestRegion implements MappedRegion {
     if (guestAddress % WORD_BYTES !== 0 || mmapOffset % WORD_BYTES !== 0) {
       throw protocolError(`${name}: its address and its file offset must be multiples of ${WORD_BYTES}`);
     }
-    const file = fstatSync(fd);
+    // As bigints: what a front end sends may be a socket, and see `AS_BIGINT` beside the listening socket for what that does.
+    const file = fstatSync(fd, { bigint: true });
+    const fileBytes = Number(file.size);
     if (!file.isFile()) throw protocolError(`${name}: its descriptor is no file`);
     // Beyond its end the mapping exists, and the first access ends the process.
-    if (mmapOffset > file.size || size > file.size - mmapOffset) {
+    if (mmapOffset > fileBytes || size > fileBytes - mmapOffset) {
       throw protocolError(
-        `${name}, ${mmapOffset} bytes into its file, reaches beyond the file's ${file.size}`,
+        `${name}, ${mmapOffset} bytes into its file, reaches beyond the file's ${fileBytes}`,
       );
     }
     // Huge pages are mapped and unmapped whole: their file systems tell their size here.
-    const unit = file.blksize % PAGE_BYTES === 0 ? Math.max(PAGE_BYTES, file.blksize) : PAGE_BYTES;
+    const blockBytes = Number(file.blksize);
+    const unit = blockBytes % PAGE_BYTES === 0 ? Math.max(PAGE_BYTES, blockBytes) : PAGE_BYTES;
     const inUnit = mmapOffset % unit;
     const byteLength = Math.ceil((inUnit + size) / unit) * unit;
     try {

@@ -7,7 +7,7 @@ import {
   MAX_SOCKET_PATH_BYTES,
   setNonBlocking,
 } from '@iothreads/linux';
-import { lstatSync, type Stats, unlinkSync } from 'node:fs';
+import { type BigIntStats, lstatSync, unlinkSync } from 'node:fs';
 import { VhostUserError } from './vhost-user-error.js';
 
 /** Where an export listens: a path, or a listening socket that this process has inherited. */
@@ -40,6 +40,12 @@ function inherited(fd: number): ListeningSocket {
   return { fd, remove: () => undefined };
 }
 
+/**
+ * Node.js 20 looks at the result of the last synchronous stat while it resolves the symbolic links in a module's path, and
+ * stops there if that was a socket's: modules are loaded twice after that, or not found. Results as bigints lie elsewhere.
+ */
+const AS_BIGINT = { bigint: true } as const;
+
 function listenAt(path: string): ListeningSocket {
   const byteLength = Buffer.byteLength(path);
   if (byteLength === 0) throw new VhostUserError('ERR_SOCKET_PATH', 'socket path is empty: give it a name');
@@ -51,9 +57,9 @@ function listenAt(path: string): ListeningSocket {
   }
   removeStale(path);
   const fd = attempt(path, () => listenUnix(path));
-  let mine: Stats;
+  let mine: BigIntStats;
   try {
-    mine = attempt(path, () => lstatSync(path));
+    mine = attempt(path, () => lstatSync(path, AS_BIGINT));
   } catch (error) {
     closeFd(fd);
     throw error;
@@ -61,14 +67,14 @@ function listenAt(path: string): ListeningSocket {
   return {
     fd,
     remove: () => {
-      const now = lstatSync(path, { throwIfNoEntry: false });
+      const now = lstatSync(path, { ...AS_BIGINT, throwIfNoEntry: false });
       if (now?.ino === mine.ino && now.dev === mine.dev) unlinkSync(path);
     },
   };
 }
 
 function removeStale(path: string): void {
-  const stats = attempt(path, () => lstatSync(path, { throwIfNoEntry: false }));
+  const stats = attempt(path, () => lstatSync(path, { ...AS_BIGINT, throwIfNoEntry: false }));
   if (stats === undefined) return;
   if (!stats.isSocket()) {
     throw new VhostUserError(

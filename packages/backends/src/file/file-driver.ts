@@ -19,7 +19,7 @@ type SyncCall = (sequence: CallSequence) => number;
  */
 export class FileDriver implements BlockDriver {
   readonly geometry: BlockGeometry;
-  protected readonly file: ImageFile;
+  readonly image: ImageFile;
   readonly #call: SyncCall;
   readonly #sequence = new CallSequence();
   readonly #idle: FileTransfer[] = [];
@@ -29,20 +29,20 @@ export class FileDriver implements BlockDriver {
 
   constructor(
     prepared: PreparedDrive<FileDriverState>,
-    file: ImageFile = new ImageFile(prepared, false, zeroChunk),
+    image: ImageFile = new ImageFile(prepared, false, zeroChunk),
     call: SyncCall = callNode,
   ) {
     this.geometry = prepared.geometry;
-    this.file = file;
+    this.image = image;
     this.#call = call;
   }
 
   executeSync(request: BlockRequest): BlockStatus {
-    const settled = this.file.settle(request.operation);
+    const settled = this.image.settle(request.operation);
     if (settled !== undefined) return settled;
     const sequence = this.#sequence;
-    sequence.start(this.file, request);
-    sequence.bounce = sequence.needsBounce ? this.file.direct!.bounceForSync() : undefined;
+    sequence.start(this.image, request);
+    sequence.bounce = sequence.needsBounce ? this.image.direct!.bounceForSync() : undefined;
     let failure: unknown;
     while (failure === undefined && sequence.next()) {
       try {
@@ -59,12 +59,12 @@ export class FileDriver implements BlockDriver {
   submit(requests: readonly BlockRequest[], count: number): void {
     for (let i = 0; i < count; i++) {
       const request = requests[i]!;
-      const settled = this.file.settle(request.operation);
+      const settled = this.image.settle(request.operation);
       if (settled !== undefined) {
         request.complete(request.tag, settled);
         continue;
       }
-      const transfer = this.#idle.pop() ?? new FileTransfer(this.file, this.#call, this.#release);
+      const transfer = this.#idle.pop() ?? new FileTransfer(this.image, this.#call, this.#release);
       transfer.start(request);
     }
   }

@@ -1,29 +1,40 @@
 import { VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import type { ClientTask } from './client.js';
-import { QueueLoad } from './client-load.js';
+import { QueueLoad } from './queue-load.js';
+import { runLoads } from './run-loads.js';
 
 /** Deep enough for every load: three descriptors a request. */
 const QUEUE_SIZE = 512;
 const DEPTH = 128;
 const BLOCK_BYTES = 4096;
 
-let frontEnd: VhostUserFrontEnd | undefined;
-let sizeBytes = 0;
+const frontEnds: VhostUserFrontEnd[] = [];
 
 async function answer(task: ClientTask): Promise<object> {
   switch (task.what) {
     case 'connect':
-      frontEnd = await VhostUserFrontEnd.connect(task.socket, {
-        queueSize: QUEUE_SIZE,
-        depth: DEPTH,
-        dataBytes: BLOCK_BYTES,
-      });
-      sizeBytes = (await frontEnd.capacitySectors()) * 512;
+      for (const socket of task.sockets) {
+        frontEnds.push(
+          await VhostUserFrontEnd.connect(socket, {
+            queueSize: QUEUE_SIZE,
+            depth: DEPTH,
+            dataBytes: BLOCK_BYTES,
+          }),
+        );
+      }
       return {};
-    case 'run':
-      return { figures: new QueueLoad(frontEnd!.queues[0]!, sizeBytes, task.load).run() };
+    case 'run': {
+      const loads: QueueLoad[] = [];
+      for (const [index, frontEnd] of frontEnds.entries()) {
+        const { operation } = task.load;
+        const sizeBytes = (await frontEnd.capacitySectors()) * 512;
+        const depth = task.load.depths[index]!;
+        loads.push(new QueueLoad(frontEnd.queues[0]!, { sizeBytes, operation, depth }));
+      }
+      return { figures: runLoads(loads, task.load) };
+    }
     case 'close':
-      await frontEnd?.close();
+      for (const frontEnd of frontEnds) await frontEnd.close();
       return {};
   }
 }

@@ -4,14 +4,15 @@ import type { Client } from './daemon-results.js';
 
 /** What a client process is asked to do; it answers each with one message. */
 export type ClientTask =
-  | { readonly what: 'connect'; readonly socket: string }
+  | { readonly what: 'connect'; readonly sockets: readonly string[] }
   | { readonly what: 'run'; readonly load: ClientLoad }
   | { readonly what: 'close' };
 
 export interface ClientLoad {
   readonly client: Client;
   readonly operation: 'read' | 'write';
-  readonly depth: number;
+  /** Requests in flight, on the disk of each socket. */
+  readonly depths: readonly number[];
   /** Not measured, and then measured. */
   readonly warmUpMs: number;
   readonly runtimeMs: number;
@@ -26,12 +27,15 @@ export interface ClientFigures {
   readonly maxUs: number;
 }
 
-type Answer = { readonly error: string } | { readonly figures?: ClientFigures };
+type Answer = { readonly error: string } | { readonly figures?: readonly ClientFigures[] };
 
 /** Against hangs: a request that never completes would leave the client asleep for ever. */
 const DEADLINE_MS = 60_000;
 
-/** A virtual machine's side in a process of its own: a front end on one socket, and the load on it. */
+/**
+ * A virtual machine's side in a process of its own: a front end for each socket, and one thread that looks after all of them.
+ * More threads than cores would measure the scheduler.
+ */
 export class ClientProcess {
   readonly #child: ChildProcess;
 
@@ -39,14 +43,15 @@ export class ClientProcess {
     this.#child = child;
   }
 
-  static async connect(socket: string): Promise<ClientProcess> {
+  static async connect(...sockets: string[]): Promise<ClientProcess> {
     const child = fork(fileURLToPath(new URL('./client-main.js', import.meta.url)), [], { stdio: 'inherit' });
     const client = new ClientProcess(child);
-    await client.#ask({ what: 'connect', socket });
+    await client.#ask({ what: 'connect', sockets });
     return client;
   }
 
-  async run(load: ClientLoad): Promise<ClientFigures> {
+  /** @returns figures for each socket, in order */
+  async run(load: ClientLoad): Promise<readonly ClientFigures[]> {
     const answer = await this.#ask({ what: 'run', load });
     return answer.figures!;
   }
@@ -56,7 +61,7 @@ export class ClientProcess {
     this.#child.kill('SIGKILL');
   }
 
-  #ask(task: ClientTask): Promise<{ readonly figures?: ClientFigures }> {
+  #ask(task: ClientTask): Promise<{ readonly figures?: readonly ClientFigures[] }> {
     return new Promise((resolve, reject) => {
       const child = this.#child;
       const end = (settle: () => void): void => {

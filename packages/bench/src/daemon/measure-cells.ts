@@ -23,6 +23,9 @@ export interface DaemonPlan {
   readonly directory: string;
 }
 
+/** A load before anything is measured: the first seconds of a process that compiles its code as it runs tell of nothing else. */
+export const HEAT_MS = 1500;
+
 export type Tick = (what: string) => void;
 
 /** A daemon under load, and the client that makes it. */
@@ -58,7 +61,9 @@ export async function measureCells(
             const rounds: Record<Side, StreamFigures[]> = { qemu: [], ours: [] };
             for (let round = 0; round < plan.rounds; round++) {
               for (const side of SIDES) {
-                rounds[side].push(await measure(pairs[side], { ...plan, client, operation, depth }));
+                rounds[side].push(
+                  await measure(pairs[side], { ...plan, client, operation, depths: [depth] }),
+                );
               }
             }
             cells.push({
@@ -89,7 +94,11 @@ async function startPairs(plan: DaemonPlan, disk: BenchDisk): Promise<Record<Sid
       daemonArguments([blockdev], [socket]),
       `${socket}.pid`,
     );
-    return { daemon, client: await ClientProcess.connect(socket) };
+    const client = await ClientProcess.connect(socket);
+    for (const kind of plan.clients) {
+      await client.run({ client: kind, operation: 'read', depths: [8], warmUpMs: HEAT_MS, runtimeMs: 1 });
+    }
+    return { daemon, client };
   };
   return { qemu: await start('qemu'), ours: await start('ours') };
 }
@@ -99,15 +108,17 @@ export async function stopPair({ client, daemon }: Pair): Promise<void> {
   await daemon.stop();
 }
 
+/** @returns figures of the first disk; the processor's time is that of all requests */
 export async function measure(
   { daemon, client }: Pair,
   load: Parameters<ClientProcess['run']>[0],
 ): Promise<StreamFigures> {
-  const { client: kind, operation, depth, warmUpMs, runtimeMs } = load;
+  const { client: kind, operation, depths, warmUpMs, runtimeMs } = load;
   const before = daemon.cpuNs();
-  const figures = await client.run({ client: kind, operation, depth, warmUpMs, runtimeMs });
+  const figures = await client.run({ client: kind, operation, depths, warmUpMs, runtimeMs });
   const cpuNs = daemon.cpuNs() - before;
-  const { requests, seconds, meanUs, p99Us, maxUs } = figures;
+  const { requests, seconds, meanUs, p99Us, maxUs } = figures[0]!;
+  const allRequests = figures.reduce((sum, each) => sum + each.requests, 0);
   // Warming up is in the processor's time as well, with its share of requests.
   const share = runtimeMs / (runtimeMs + warmUpMs);
   return {
@@ -115,6 +126,6 @@ export async function measure(
     mean_us: meanUs,
     p99_us: p99Us,
     max_us: maxUs,
-    cpu_us: (cpuNs * share) / requests / 1000,
+    cpu_us: (cpuNs * share) / allRequests / 1000,
   };
 }

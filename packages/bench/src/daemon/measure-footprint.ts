@@ -24,7 +24,7 @@ export async function measureFootprint(plan: DaemonPlan, side: Side): Promise<Fo
     await client.run({
       client: 'event',
       operation: 'read',
-      depth: 32,
+      depths: [32],
       warmUpMs: 0,
       runtimeMs: plan.runtimeMs,
     });

@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { ClientProcess, type ClientLoad } from './client.js';
+import { ClientProcess } from './client.js';
 import { medians, type NeighbourCell, type Side, SIDES, type StreamFigures } from './daemon-results.js';
 import { daemonArguments, fileDisk, nullDisk } from './disks.js';
-import { type DaemonPlan, measure, stopPair, type Tick } from './measure-cells.js';
+import { type DaemonPlan, HEAT_MS, measure, type Pair, stopPair, type Tick } from './measure-cells.js';
 import { StorageDaemonProcess } from './storage-daemon-process.js';
 
 /** What the other device of the iothread is doing. */
@@ -33,52 +33,32 @@ export async function measureNeighbours(
   for (const neighbour of list) {
     tick(`beside ${neighbour.name}`);
     const rounds: Record<Side, StreamFigures[]> = { qemu: [], ours: [] };
-    let sync = 0;
-    for (let round = 0; round < plan.rounds; round++) {
-      for (const side of SIDES) {
-        const { figures, syncRequests } = await measureOne(plan, neighbour, side);
-        rounds[side].push(figures);
-        sync += syncRequests;
+    const pairs = { qemu: await start(plan, neighbour, 'qemu'), ours: await start(plan, neighbour, 'ours') };
+    const load = { client: 'event', operation: 'read', depths: [1, neighbour.depth] } as const;
+    try {
+      for (const side of SIDES) await pairs[side].client.run({ ...load, warmUpMs: HEAT_MS, runtimeMs: 1 });
+      for (let round = 0; round < plan.rounds; round++) {
+        for (const side of SIDES) rounds[side].push(await measure(pairs[side], { ...plan, ...load }));
       }
+      const sync = await syncRequests(qmpPath(plan));
+      cells.push({ neighbour: neighbour.name, qemu: medians(rounds.qemu), ours: medians(rounds.ours), sync });
+    } finally {
+      for (const side of SIDES) await stopPair(pairs[side]);
     }
-    cells.push({ neighbour: neighbour.name, qemu: medians(rounds.qemu), ours: medians(rounds.ours), sync });
   }
   return cells;
 }
 
-async function measureOne(
-  plan: DaemonPlan,
-  neighbour: Neighbour,
-  side: Side,
-): Promise<{ figures: StreamFigures; syncRequests: number }> {
+const qmpPath = (plan: DaemonPlan): string => join(plan.directory, 'qmp.sock');
+
+async function start(plan: DaemonPlan, neighbour: Neighbour, side: Side): Promise<Pair> {
   const sockets = ['fast', 'other'].map((name) => join(plan.directory, `${side}-${name}.sock`));
-  const qmp = join(plan.directory, `${side}-qmp.sock`);
   const args = daemonArguments([nullDisk(0), neighbour.blockdev.replaceAll('%SIDE%', side)], sockets);
-  if (side === 'ours')
-    args.unshift('--chardev', `socket,id=qmp,path=${qmp},server=on,wait=off`, '--monitor', 'qmp');
-  const daemon = await StorageDaemonProcess.start(side, args, `${qmp}.pid`);
-  const pair = { daemon, client: await ClientProcess.connect(sockets[0]!) };
-  const other = await ClientProcess.connect(sockets[1]!);
-  try {
-    const load: ClientLoad = {
-      client: 'event',
-      operation: 'read',
-      depth: 1,
-      warmUpMs: plan.warmUpMs,
-      runtimeMs: plan.runtimeMs,
-    };
-    const busy =
-      neighbour.depth === 0
-        ? undefined
-        : // Longer than what is measured, on both ends.
-          other.run({ ...load, depth: neighbour.depth, runtimeMs: plan.runtimeMs + 2 * plan.warmUpMs });
-    const figures = await measure(pair, load);
-    await busy;
-    return { figures, syncRequests: side === 'ours' ? await syncRequests(qmp) : 0 };
-  } finally {
-    await other.close();
-    await stopPair(pair);
+  if (side === 'ours') {
+    args.unshift('--chardev', `socket,id=qmp,path=${qmpPath(plan)},server=on,wait=off`, '--monitor', 'qmp');
   }
+  const daemon = await StorageDaemonProcess.start(side, args, `${sockets[0]!}.pid`);
+  return { daemon, client: await ClientProcess.connect(...sockets) };
 }
 
 /** Synchronous requests of all exports, as our daemon's `query-blockstats` counts them. */

@@ -67,7 +67,7 @@ function inheritedFds(options: readonly GivenOption[]): number[] {
 
 function isOpen(fd: number): boolean {
   try {
-    fstatSync(fd);
+    fstatSync(fd, { bigint: true });
     return true;
   } catch {
     return false;

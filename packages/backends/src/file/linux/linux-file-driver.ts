@@ -26,8 +26,8 @@ export class LinuxFileDriver extends FileDriver {
     const { direct } = prepared.state;
     const memory = direct === undefined ? undefined : new DirectMemory(direct, poolBounces);
     super(prepared, new ImageFile(prepared, true, alignedZeroes, memory), callLinux);
-    this.#fd = this.file.fd;
-    this.#offset = this.file.offset;
+    this.#fd = this.image.fd;
+    this.#offset = this.image.offset;
     this.#direct = direct !== undefined;
     this.#writable = !prepared.geometry.readOnly;
   }

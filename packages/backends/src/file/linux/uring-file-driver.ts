@@ -2,7 +2,7 @@ import type { BlockRequest, BlockStatus } from '@iothreads/core';
 import type { RingFile } from '@iothreads/linux';
 import type { BlockDriverContext } from '../../block-driver.js';
 import type { PreparedDrive } from '../../block-driver-type.js';
-import type { FileDriverState, ImageFile } from '../image-file.js';
+import type { FileDriverState } from '../image-file.js';
 import { LinuxFileDriver } from './linux-file-driver.js';
 import { ThreadRing, type RingUser } from './thread-ring.js';
 
@@ -27,19 +27,14 @@ export class UringFileDriver extends LinuxFileDriver implements RingUser {
     this.#file = this.#files.get(fd)!;
   }
 
-  get image(): ImageFile {
-    return this.file;
-  }
-
   ringFile(fd: number): RingFile {
-    return fd === this.file.fd ? this.#file : this.#files.get(fd)!;
+    return fd === this.image.fd ? this.#file : this.#files.get(fd)!;
   }
 
   override submit(requests: readonly BlockRequest[], count: number): void {
-    const { file } = this;
     for (let i = 0; i < count; i++) {
       const request = requests[i]!;
-      const settled = file.settle(request.operation);
+      const settled = this.image.settle(request.operation);
       if (settled !== undefined) {
         request.complete(request.tag, settled);
         continue;
