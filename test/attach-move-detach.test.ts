@@ -261,23 +261,32 @@ describe('a move that fails', () => {
   test('with a disk that can be opened neither there nor where it was: the device waits for a home and a reset', async () => {
     await using runtime = new IOThreadRuntime();
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
-    const filename = join(directory, 'vanishing.img');
-    writeFileSync(filename, new Uint8Array(DISK_BYTES).fill(7));
-    const guest = await addDisk(runtime, 'vda', { driver: 'file', filename }, { iothread: 'io0' });
+    // It can be opened as long as there is no file of this name.
+    const broken = join(directory, 'broken');
+    const url = join(directory, 'breaking-disk.mjs');
+    writeFileSync(
+      url,
+      `import { existsSync } from 'node:fs';
+       export default () => {
+         if (existsSync(${JSON.stringify(broken)})) throw new Error('broken');
+         return { size: ${DISK_BYTES}, pread: (buffer) => void buffer.fill(7) };
+       };`,
+    );
+    const guest = await addDisk(runtime, 'vda', { driver: 'module', url }, { iothread: 'io0' });
     expect((await guest.queue.read(5))[0]).toBe(7);
-    rmSync(filename);
+    writeFileSync(broken, '');
     // Nor can it be opened again where it was: the caller hears the reason, and the driver that it has to be reset.
-    await expect(runtime.moveDevice('vda', 'io1')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(runtime.moveDevice('vda', 'io1')).rejects.toMatchObject({ code: 'ERR_DRIVE_MODULE' });
     expect(guest.device.iothreads).toEqual([]);
     expect(guest.device.virtio.status & VIRTIO_STATUS_NEEDS_RESET).not.toBe(0);
     // It can't be started while it is nowhere, and once it is somewhere it can.
     await guest.reset();
     await guest.start();
     expect(guest.device.virtio.status & VIRTIO_STATUS_NEEDS_RESET).not.toBe(0);
-    writeFileSync(filename, new Uint8Array(DISK_BYTES).fill(8));
+    rmSync(broken);
     await runtime.moveDevice('vda', 'io1');
     await guest.reset();
     await guest.start();
-    expect((await guest.queue.read(5))[0]).toBe(8);
+    expect((await guest.queue.read(5))[0]).toBe(7);
   });
 });

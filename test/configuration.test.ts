@@ -358,7 +358,7 @@ const mistakes: readonly (readonly [string, Configuration, string, string])[] = 
     'an unknown driver',
     withDevice({ drive: { driver: 'floppy' } }),
     DRIVE,
-    'devices[0].drive.driver: unknown driver "floppy" (known: file, memory, module, null)',
+    'devices[0].drive.driver: unknown driver "floppy" (known: file, memory, module, null, raw)',
   ],
   [
     'an unknown option of a driver',

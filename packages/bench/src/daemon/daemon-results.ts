@@ -15,7 +15,7 @@ export interface StreamFigures {
   readonly cpu_us: number;
 }
 
-export type BothFigures = Readonly<Record<Side, StreamFigures>>;
+type BothFigures = Readonly<Record<Side, StreamFigures>>;
 
 /** One disk, one kind of client and request, one queue depth: both daemons. */
 export interface DaemonCell extends BothFigures {

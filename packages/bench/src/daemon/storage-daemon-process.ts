@@ -34,7 +34,7 @@ export class StorageDaemonProcess {
     const all = [...before, ...args, '--pidfile', pidfile];
     const child = spawn(command, all, { stdio: ['ignore', 'ignore', 'pipe'] });
     let errors = '';
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-2000);
     });
     while (!existsSync(pidfile)) {

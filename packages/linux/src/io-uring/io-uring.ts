@@ -70,7 +70,7 @@ const SETUPS = [
 const NEEDED_FEATURES = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
 
 /** Files that can be registered at a time. */
-export const MAX_REGISTERED_FILES = 1024;
+const MAX_REGISTERED_FILES = 1024;
 /** Times that the kernel is asked again when it can't take entries for the moment. */
 const MAX_RETRIES = 100;
 
