@@ -142,7 +142,7 @@ describe('Unix sockets', () => {
     expect([...to.bytes.subarray(0, 2)]).toEqual([1, 2]);
     expect(first.fds).toHaveLength(2);
     expect(to.receive()).toEqual({ byteLength: 1, fds: [], truncated: false });
-    const map = new MemoryMap(first.fds[0], 4096);
+    const map = new MemoryMap(first.fds[0]!, 4096);
     const original = new MemoryMap(memory, 4096);
     new Uint8Array(viewOf(map.address, 4096))[0] = 42;
     expect(new Uint8Array(viewOf(original.address, 4096))[0]).toBe(42);
