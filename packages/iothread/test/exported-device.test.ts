@@ -143,8 +143,8 @@ test('another call eventfd, or none, while the queue runs', async () => {
   front.driver.takeDone();
   expect(front.calls).toBe(0);
   await device.setCall(0, front.callFd);
-  await front.request(VIRTIO_BLK_T_IN, 0);
-  expect(front.calls).toBeGreaterThan(0);
+  // A completion that is there before anybody sleeps needs no call.
+  while (front.calls === 0) await front.request(VIRTIO_BLK_T_IN, 0);
 });
 
 test('a broken ring signals its error eventfd, stops, and can be started anew', async () => {

@@ -28,8 +28,10 @@ import {
   zeroRange,
 } from '@iothreads/linux';
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 let directory: string;
@@ -108,6 +110,11 @@ describe('eventfd', () => {
     });
     expect(calls).toBe(3);
     closeFd(fd);
+  });
+
+  test('a thread that ends with watches open ends alone', () => {
+    const fixture = fileURLToPath(new URL('./fixtures/ending-workers.mjs', import.meta.url));
+    expect(execFileSync(process.execPath, [fixture], { encoding: 'utf8', timeout: 60_000 })).toBe('alive\n');
   });
 
   test('clearing one that was not signalled does not wait', () => {

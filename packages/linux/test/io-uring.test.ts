@@ -1,15 +1,16 @@
 // io_uring over its mapped rings.
 import {
+  clearEventfd,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   IoUring,
   IoVector,
   NativeBuffer,
   type RingFile,
+  waitReadable,
 } from '@iothreads/linux';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
-import { tmpdir } from 'node:os';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants as os, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
@@ -97,9 +98,9 @@ test('errors are negative results, a read beyond the end moves nothing', () => {
   ring.submit();
   expect(collect(3)).toEqual(
     new Map([
-      [1, -constants.errno.EFAULT],
+      [1, -os.errno.EFAULT],
       [2, 0],
-      [3, -constants.errno.EBADF],
+      [3, -os.errno.EBADF],
     ]),
   );
 });
@@ -118,6 +119,25 @@ test('a file can be registered and unregistered for ever', () => {
     expect(again.flags).toBe(1);
     ring.unregisterFile(again);
   }
+});
+
+test('completions that are put off signal the eventfd while the ring is armed, and only then', async () => {
+  const direct = openSync(path, constants.O_RDWR | constants.O_DIRECT);
+  const aligned = new NativeBuffer(8192);
+  const address = Math.ceil(aligned.address / 4096) * 4096;
+  for (let round = 0; round < 20; round++) {
+    ring.read({ fd: direct, flags: 0 }, address, 4096, 4096 * round, round);
+    ring.submit();
+    if (!ring.arm()) expect(waitReadable(ring.eventFd, 20_000)).toBe(true);
+    ring.disarm();
+    expect(collect(1).get(round)).toBe(4096);
+    clearEventfd(ring.eventFd);
+  }
+  ring.syncData(file, 99);
+  ring.submit();
+  collect(1);
+  expect(waitReadable(ring.eventFd, 0)).toBe(false);
+  closeSync(direct);
 });
 
 test('completions that nobody has reaped overflow, and none is lost', () => {

@@ -1,6 +1,7 @@
 // Where guest memory is: several regions, files that begin elsewhere, slots that come and go while requests are served.
 import { VIRTIO_BLK_T_OUT, VIRTIO_BLK_S_OK } from '@iothreads/core';
 import {
+  encodeVringState,
   type FrontEndQueue,
   ProtocolFeature,
   Request,
@@ -170,7 +171,7 @@ test('memory without the ring: refused, and the ring works again with it', async
   }
   expect(rig.messages('warning').join()).toContain('SET_MEM_TABLE: descriptor table of ring 0');
   // Another message is not to blame for it.
-  await frontEnd.requests.tell(Request.SET_OWNER);
+  await frontEnd.requests.tell(Request.SET_VRING_NUM, encodeVringState({ index: 1, num: 64 }));
   await frontEnd.setMemTable(frontEnd.regions);
   expectBytes(await queue.read(0, 512), pattern(512, 1));
 });

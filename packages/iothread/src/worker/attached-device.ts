@@ -188,6 +188,11 @@ export class AttachedDevice implements RequestOwner {
     return true;
   }
 
+  /** Its queues are served no more, and nobody is waited for: the iothread ends. */
+  letGo(): void {
+    for (const queue of this.#byIndex) queue?.notifier.close();
+  }
+
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
   abandon(): number {
     this.#abandoned = true;

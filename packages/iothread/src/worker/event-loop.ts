@@ -89,15 +89,18 @@ export class EventLoop implements DeviceHost {
     if (index !== -1) this.#deactivate(index);
   }
 
-  /** Its driver's side, or its disk, has rung: a turn at once where the loop sleeps. On this thread, from libuv's loop. */
+  /**
+   * Its driver's side, or its disk, has rung. The turn comes next, not from within: who calls is libuv by way of C, where a
+   * worker that ends itself (a user's disk may) would end the process.
+   */
   kicked(device: AttachedDevice): void {
     if (!this.#devices.has(device)) return;
     this.#activate(device);
-    if (!this.#sleeping) return;
-    this.#statistics.countWakeup();
-    this.#wakeUp();
-    this.#endIdle(this.nowNs(), true);
-    this.#turn();
+    if (this.#sleeping) {
+      this.#statistics.countWakeup();
+      this.#endIdle(this.nowNs(), true);
+    }
+    this.#schedule();
   }
 
   /** Gives a device a turn soon. */

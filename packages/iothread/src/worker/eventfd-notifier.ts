@@ -22,7 +22,7 @@ export class EventfdNotifier implements QueueNotifier {
   #callFd: number;
   #rung = false;
 
-  /** @param onKick gives the device a turn, at once where the loop sleeps */
+  /** @param onKick gives the device a turn soon */
   constructor(calls: typeof linux, fds: QueueEventfds, channel: DeviceChannel, onKick: () => void) {
     this.#linux = calls;
     this.#channel = channel;
@@ -31,10 +31,13 @@ export class EventfdNotifier implements QueueNotifier {
     this.#errFd = fds.errFd;
     if (fds.kickFd === -1) return;
     this.#watch = new calls.ReadableWatch(fds.kickFd, () => {
-      this.#rung = true;
       onKick();
-      // A turn has cleared it by now, unless the device has stopped: the watch would not be still otherwise.
-      this.clearKick();
+      if (this.#rung) {
+        // No turn has come since the last call: the queue is being drained, and the watch would never be still.
+        this.clearKick();
+      } else {
+        this.#rung = true;
+      }
     });
   }
 

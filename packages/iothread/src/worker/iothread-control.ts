@@ -249,6 +249,7 @@ export class IOThreadControl {
   /** Ends the worker's task; devices that are still attached are let go. */
   stop(): void {
     this.#loop.stop();
+    for (const device of this.#devices.values()) device.letGo();
     this.#onStop();
   }
 
