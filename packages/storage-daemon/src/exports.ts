@@ -73,7 +73,7 @@ export class Exports {
         iothreads,
       },
       (level, message) => {
-        log(level, message);
+        log(level, `export '${id}': ${message}`);
       },
     );
     node.exports.add(id);

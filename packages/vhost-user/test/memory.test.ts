@@ -12,6 +12,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
 import { guestMappings } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
+import { underLoad } from './support/under-load.js';
 import { until } from './support/until.js';
 
 afterEach(closeRigs);
@@ -93,30 +94,27 @@ test('slots are added and removed while requests are served', async () => {
   const rig = await ExportRig.start();
   const frontEnd = await rig.connect({ memorySlots: true });
   const queue = frontEnd.queues[0]!;
-  let stop = false;
   let rounds = 0;
-  const load = Array.from({ length: 8 }, async (_, worker) => {
-    for (let round = 0; !stop; round++) {
+  const added: SharedRegion[] = [];
+  await underLoad(
+    8,
+    async (worker, round) => {
       const sector = worker * 128;
       await queue.write(sector, pattern(4096, worker + round));
       expectBytes(await queue.read(sector, 4096), pattern(4096, worker + round));
       rounds++;
-    }
-  });
-  const added: SharedRegion[] = [];
-  try {
-    for (let round = 0; round < 15; round++) {
-      const region = new SharedRegion({ guestAddress: (32 + round) * MIB, size: MIB });
-      added.push(region);
-      await frontEnd.addMemReg(region);
-      if (round % 3 === 2) await frontEnd.remMemReg(added[round - 1]!);
-    }
-    const seen = rounds;
-    await until('requests after the last change', () => rounds > seen);
-  } finally {
-    stop = true;
-    await Promise.all(load);
-  }
+    },
+    async () => {
+      for (let round = 0; round < 15; round++) {
+        const region = new SharedRegion({ guestAddress: (32 + round) * MIB, size: MIB });
+        added.push(region);
+        await frontEnd.addMemReg(region);
+        if (round % 3 === 2) await frontEnd.remMemReg(added[round - 1]!);
+      }
+      const seen = rounds;
+      await until('requests after the last change', () => rounds > seen);
+    },
+  );
   // Mapped twice in this process, by either side; once where the back end has let go of it.
   expect(guestMappings() - before).toBe(2 * 1 + 15 + 10);
   for (const region of added) region.close();

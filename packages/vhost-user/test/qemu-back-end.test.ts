@@ -30,10 +30,13 @@ describe.skipIf(missing)("QEMU's back end", () => {
         `driver=file,filename=${image},node-name=disk`,
         '--export',
         `type=vhost-user-blk,id=disk,node-name=disk,addr.type=unix,addr.path=${path},writable=on,num-queues=2`,
+        // Written when it listens; the socket is there before that.
+        '--pidfile',
+        join(directory, 'pid'),
       ],
       { stdio: ['ignore', 'ignore', 'inherit'] },
     );
-    await until('socket', () => existsSync(path));
+    await until('pidfile', () => existsSync(join(directory, 'pid')));
   });
 
   afterAll(async () => {

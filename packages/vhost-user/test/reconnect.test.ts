@@ -5,6 +5,7 @@ import { closeRigs, ExportRig } from './support/export-rig.js';
 import { Gate } from './support/gate.js';
 import { guestMappings, openFds } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
+import { underLoad } from './support/under-load.js';
 import { until } from './support/until.js';
 
 afterEach(closeRigs);
@@ -116,20 +117,17 @@ test('an export moves to another iothread while a front end is served', async ()
   const rig = await ExportRig.start();
   const frontEnd = await rig.connect(SMALL);
   const queue = frontEnd.queues[0]!;
-  let stop = false;
-  const load = Array.from({ length: 4 }, async (_, worker) => {
-    for (let round = 0; !stop; round++) {
+  await underLoad(
+    4,
+    async (worker, round) => {
       await queue.write(worker * 8, pattern(4096, round));
       expectBytes(await queue.read(worker * 8, 4096), pattern(4096, round));
-    }
-  });
-  try {
-    for (let i = 0; i < 10; i++) await rig.runtime.moveDevice('disk', `iothread${(i + 1) % 2}`);
-    await frontEnd.replaceCall(0);
-  } finally {
-    stop = true;
-    await Promise.all(load);
-  }
+    },
+    async () => {
+      for (let i = 0; i < 10; i++) await rig.runtime.moveDevice('disk', `iothread${(i + 1) % 2}`);
+      await frontEnd.replaceCall(0);
+    },
+  );
   const before = queue.driver.queue.ring.used16[1];
   await queue.write(0, pattern(512, 1));
   expect(queue.driver.queue.ring.used16[1]).toBe((before! + 1) & 0xffff);

@@ -7,6 +7,7 @@ import { closeRigs, ExportRig } from './support/export-rig.js';
 import { Gate } from './support/gate.js';
 import { openFds } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
+import { underLoad } from './support/under-load.js';
 import { until } from './support/until.js';
 
 afterEach(closeRigs);
@@ -132,19 +133,16 @@ test('the call descriptor changes while requests are in flight', async () => {
   const frontEnd = await rig.connect();
   const queue = frontEnd.queues[0]!;
   const before = openFds();
-  let stop = false;
-  const load = Array.from({ length: 4 }, async (_, worker) => {
-    for (let round = 0; !stop; round++) {
+  await underLoad(
+    4,
+    async (worker, round) => {
       await queue.write(worker, pattern(512, round));
       expectBytes(await queue.read(worker, 512), pattern(512, round));
-    }
-  });
-  try {
-    for (let i = 0; i < 50; i++) await frontEnd.replaceCall(0);
-  } finally {
-    stop = true;
-    await Promise.all(load);
-  }
+    },
+    async () => {
+      for (let i = 0; i < 50; i++) await frontEnd.replaceCall(0);
+    },
+  );
   expect(openFds()).toBeLessThanOrEqual(before + 2);
 });
 
