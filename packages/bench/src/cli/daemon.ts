@@ -2,7 +2,6 @@ import { randomFillSync } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { DaemonBenchResult } from '../daemon/daemon-results.js';
 import { renderDaemonTables } from '../daemon/daemon-tables.js';
 import { benchDisks } from '../daemon/disks.js';
@@ -12,51 +11,29 @@ import { measureNeighbours, neighbours } from '../daemon/measure-neighbours.js';
 import { qemuVersion } from '../daemon/storage-daemon-process.js';
 import { ScratchDirectory } from '../load/scratch-directory.js';
 import { painter } from '../report/text-table.js';
+import { DAEMON_USAGE, parseDaemonOptions } from './daemon-options.js';
 import { exitOnSignals } from './exit-on-signals.js';
+import { UsageError } from './experiment-options.js';
 import { ProgressLine } from './progress-line.js';
 
-const USAGE = `npm run bench:daemon -- [options]
-
-  --quick              depths 1 and 32, reads only, a minute in all
-  --disk TEXT          only disks whose name contains TEXT (null-co, cached ...)
-  --neighbours         only the neighbours; --cells only the others
-  --rounds N           rounds of both daemons in turn (default 5)
-  --runtime SECONDS    of each round (default 0.25)
-  --json FILE          writes everything measured to FILE
-  --help               this text
-
-Needs qemu-storage-daemon (Debian: qemu-utils or qemu-system-common) to compare with.
-`;
 const IMAGE_BYTES = 64 << 20;
 const CHUNK_BYTES = 1 << 20;
 
-/** An image for each daemon: one writer's lock would keep the other out. %SIDE% stands for whose. */
-async function makeImages(directory: string): Promise<string> {
-  for (const side of ['qemu', 'ours']) {
-    const file = await open(join(directory, `${side}.img`), 'w');
-    const chunk = randomFillSync(new Uint8Array(CHUNK_BYTES));
-    for (let at = 0; at < IMAGE_BYTES; at += CHUNK_BYTES) await file.write(chunk, 0, CHUNK_BYTES, at);
-    await file.sync();
-    await file.close();
-  }
-  return join(directory, '%SIDE%.img');
+/** @returns an image in the page cache */
+async function makeImage(directory: string): Promise<string> {
+  const filename = join(directory, 'disk.img');
+  const file = await open(filename, 'w');
+  const chunk = randomFillSync(new Uint8Array(CHUNK_BYTES));
+  for (let at = 0; at < IMAGE_BYTES; at += CHUNK_BYTES) await file.write(chunk, 0, CHUNK_BYTES, at);
+  await file.sync();
+  await file.close();
+  return filename;
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: 'boolean' },
-      disk: { type: 'string' },
-      neighbours: { type: 'boolean' },
-      cells: { type: 'boolean' },
-      rounds: { type: 'string', default: '5' },
-      runtime: { type: 'string', default: '0.25' },
-      json: { type: 'string' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help === true) {
-    process.stdout.write(USAGE);
+  const options = parseDaemonOptions(process.argv.slice(2));
+  if (options.help) {
+    process.stdout.write(DAEMON_USAGE);
     return;
   }
   const qemu_version = qemuVersion();
@@ -66,28 +43,20 @@ async function main(): Promise<void> {
     return;
   }
   await using scratch = await ScratchDirectory.create(tmpdir(), 'iothreads-daemon-');
-  const image = await makeImages(scratch.path);
-  const plan: DaemonPlan = {
-    clients: ['event', 'poll'],
-    depths: values.quick === true ? [1, 32] : [1, 2, 4, 8, 32, 128],
-    operations: values.quick === true ? ['read'] : ['read', 'write'],
-    rounds: Number(values.rounds),
-    runtimeMs: Number(values.runtime) * 1000,
-    warmUpMs: 60,
-    directory: scratch.path,
-  };
-  const disks = benchDisks(image).filter(
-    ({ name }) => values.disk === undefined || name.includes(values.disk),
-  );
-  const beside = neighbours(image);
+  const image = await makeImage(scratch.path);
+  const plan: DaemonPlan = { ...options.plan, directory: scratch.path };
+  const disks = options.cells ? benchDisks(image).filter(({ name }) => name.includes(options.disk)) : [];
+  if (options.cells && disks.length === 0)
+    throw new UsageError(`--disk: no disk's name contains '${options.disk}'`);
+  const beside = options.neighbours ? neighbours(image) : [];
   const line = new ProgressLine(process.stderr);
   const total = countCells(plan, disks) + beside.length + 2;
   let done = 0;
   const tick = (what: string): void => {
     line.show(done++, total, what);
   };
-  const cells = values.neighbours === true ? [] : await measureCells(plan, disks, tick);
-  const neighbourCells = values.cells === true ? [] : await measureNeighbours(plan, beside, tick);
+  const cells = await measureCells(plan, disks, tick);
+  const neighbourCells = await measureNeighbours(plan, beside, tick);
   tick('footprint');
   const footprint = {
     qemu: await measureFootprint(plan, 'qemu'),
@@ -97,10 +66,16 @@ async function main(): Promise<void> {
   const result: DaemonBenchResult = { cells, neighbours: neighbourCells, footprint, qemu_version };
   const { stdout } = process;
   stdout.write(renderDaemonTables(result, painter(stdout.isTTY && stdout.hasColors())));
-  if (values.json === undefined) return;
-  await mkdir(dirname(resolve(values.json)), { recursive: true });
-  await writeFile(values.json, `${JSON.stringify(result)}\n`);
+  if (options.json === undefined) return;
+  await mkdir(dirname(resolve(options.json)), { recursive: true });
+  await writeFile(options.json, `${JSON.stringify(result)}\n`);
 }
 
 exitOnSignals();
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -85,13 +85,11 @@ export async function measureCells(
 }
 
 async function startPairs(plan: DaemonPlan, disk: BenchDisk): Promise<Record<Side, Pair>> {
-  // A writer's lock is one daemon's: each has an image of its own.
   const start = async (side: Side): Promise<Pair> => {
     const socket = join(plan.directory, `${side}.sock`);
-    const blockdev = disk.blockdev.replaceAll('%SIDE%', side);
     const daemon = await StorageDaemonProcess.start(
       side,
-      daemonArguments([blockdev], [socket]),
+      daemonArguments([disk.blockdev], [socket]),
       `${socket}.pid`,
     );
     const client = await ClientProcess.connect(socket);

@@ -53,7 +53,7 @@ const qmpPath = (plan: DaemonPlan): string => join(plan.directory, 'qmp.sock');
 
 async function start(plan: DaemonPlan, neighbour: Neighbour, side: Side): Promise<Pair> {
   const sockets = ['fast', 'other'].map((name) => join(plan.directory, `${side}-${name}.sock`));
-  const args = daemonArguments([nullDisk(0), neighbour.blockdev.replaceAll('%SIDE%', side)], sockets);
+  const args = daemonArguments([nullDisk(0), neighbour.blockdev], sockets);
   if (side === 'ours') {
     args.unshift('--chardev', `socket,id=qmp,path=${qmpPath(plan)},server=on,wait=off`, '--monitor', 'qmp');
   }
