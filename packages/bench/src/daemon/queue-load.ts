@@ -1,5 +1,6 @@
 import { LatencyHistogram, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '@iothreads/core';
 import type { FrontEndQueue } from '@iothreads/vhost-user/front-end';
+import { RandomBlocks } from '../load/random-blocks.js';
 import type { ClientFigures } from './client.js';
 
 const BLOCK_BYTES = 4096;
@@ -17,10 +18,9 @@ export class QueueLoad {
   readonly queue: FrontEndQueue;
   readonly #type: number;
   readonly #depth: number;
-  readonly #blocks: number;
+  readonly #blocks: RandomBlocks;
   readonly #startedNs: Float64Array;
   #histogram = new LatencyHistogram();
-  #random = 0x2545f491;
   #requests = 0;
   #worstNs = 0;
 
@@ -28,7 +28,7 @@ export class QueueLoad {
     this.queue = queue;
     this.#type = operation === 'read' ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
     this.#depth = depth;
-    this.#blocks = Math.floor(sizeBytes / BLOCK_BYTES);
+    this.#blocks = new RandomBlocks(Math.floor(sizeBytes / BLOCK_BYTES));
     this.#startedNs = new Float64Array(queue.driver.depth);
   }
 
@@ -60,7 +60,7 @@ export class QueueLoad {
     let started = false;
     while (driver.inFlight < this.#depth) {
       const slot = driver.takeSlot();
-      driver.start(slot, this.#type, this.#nextBlock() * SECTORS_PER_BLOCK, BLOCK_BYTES);
+      driver.start(slot, this.#type, this.#blocks.next() * SECTORS_PER_BLOCK, BLOCK_BYTES);
       this.#startedNs[slot] = now;
       started = true;
     }
@@ -78,14 +78,5 @@ export class QueueLoad {
       if (tookNs > this.#worstNs) this.#worstNs = tookNs;
       this.#requests++;
     }
-  }
-
-  #nextBlock(): number {
-    let x = this.#random;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#random = x;
-    return (x >>> 0) % this.#blocks;
   }
 }

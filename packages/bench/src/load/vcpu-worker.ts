@@ -3,6 +3,7 @@ import { BlkDriver } from '@iothreads/core/testing';
 import { DeviceChannel, nowNs } from '@iothreads/iothread';
 import { TraceMoment } from '@iothreads/iothread/testing';
 import { layOut } from './guest-layout.js';
+import { RandomBlocks } from './random-blocks.js';
 import {
   type DeviceLoad,
   type QueueEventfds,
@@ -28,8 +29,7 @@ class LoadedDevice {
   readonly histogram = new LatencyHistogram();
   requests = 0;
   readonly #startedNs: Float64Array;
-  readonly #blocks: number;
-  #random = 0x2545f491;
+  readonly #blocks: RandomBlocks;
 
   constructor(load: DeviceLoad) {
     const { allocator, queues } = layOut(load.memory, 1);
@@ -41,7 +41,7 @@ class LoadedDevice {
     });
     this.channel = new DeviceChannel(load.port);
     this.#startedNs = new Float64Array(load.jobs);
-    this.#blocks = Math.floor(load.sizeBytes / BLOCK_BYTES);
+    this.#blocks = new RandomBlocks(Math.floor(load.sizeBytes / BLOCK_BYTES));
   }
 
   /** Puts every idle job to work. @returns whether there was one */
@@ -49,7 +49,7 @@ class LoadedDevice {
     let slot = this.driver.takeSlot();
     if (slot === -1) return false;
     for (; slot !== -1; slot = this.driver.takeSlot()) {
-      this.driver.start(slot, VIRTIO_BLK_T_IN, this.#nextBlock() * SECTORS_PER_BLOCK, BLOCK_BYTES);
+      this.driver.start(slot, VIRTIO_BLK_T_IN, this.#blocks.next() * SECTORS_PER_BLOCK, BLOCK_BYTES);
       this.#startedNs[slot] = now;
     }
     if (this.driver.publish()) this.channel.kick(0);
@@ -64,16 +64,6 @@ class LoadedDevice {
       this.histogram.record(now - this.#startedNs[slot]!);
       this.requests++;
     }
-  }
-
-  /** xorshift: the same blocks in every run, and nothing but integers. */
-  #nextBlock(): number {
-    let x = this.#random;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#random = x;
-    return (x >>> 0) % this.#blocks;
   }
 }
 

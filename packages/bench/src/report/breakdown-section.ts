@@ -1,6 +1,6 @@
 import type { BreakdownStep, ExperimentResult } from '../results.js';
 import { NOT_MEASURED, dataTable, swatch } from './data-table.js';
-import { formatMicros, formatShare } from './format.js';
+import { formatMicros } from './format.js';
 import { type Markup, type Part, markup } from './markup.js';
 import { type BreakdownVariant, breakdownVariants, variantTitle } from './breakdown-variants.js';
 import { type Segment, drawStackedBar } from './stacked-bar.js';
@@ -26,24 +26,22 @@ function breakdownPart(breakdown: readonly BreakdownStep[]): Markup {
     const title = variantTitle(variant);
     return drawStackedBar({ id: `breakdown-${i}`, title, segments, totalNs, fullNs });
   });
-  const columns = variants.flatMap(({ variant }) => [markup`${variant ?? 'mean'}, µs`, 'share']);
-  const rows: Part[][] = names.map((name) => [
-    [swatch(tone(names, name)), name],
-    ...variants.flatMap((variant) => stepFigures(variant, name)),
+  const columns = [...names.map((name) => markup`${swatch(tone(names, name))}${name}`), 'total'];
+  const rows: Part[][] = variants.map((variant) => [
+    variantTitle(variant.variant),
+    ...names.map((name) => formatMicros(nanoseconds(variant, name) / 1000)),
+    formatMicros(variant.totalNs / 1000),
   ]);
-  rows.push(['total', ...variants.flatMap(({ totalNs }) => [formatMicros(totalNs / 1000), ''])]);
+  const caption = 'Mean time of every step, µs';
   return markup`<p>Mean time of every step between doorbell and interrupt${variants.length > 1 ? ', on one scale' : ''}.</p>
-<div class="beside">
 <div class="stack">
 ${bars}</div>
-${dataTable({ caption: 'Mean time of every step', head: ['Step', ...columns], textColumns: 1, rows })}
-</div>
+${dataTable({ caption, head: ['Request', ...columns], textColumns: 1, rows })}
 `;
 }
 
-function stepFigures({ steps, totalNs }: BreakdownVariant, name: string): string[] {
-  const step = steps.find((each) => each.step === name);
-  return [formatMicros(step && step.mean_ns / 1000), formatShare(step && step.mean_ns / totalNs)];
+function nanoseconds({ steps }: BreakdownVariant, name: string): number {
+  return steps.find(({ step }) => step === name)?.mean_ns ?? NaN;
 }
 
 function tone(names: readonly string[], name: string): string {

@@ -23,9 +23,9 @@ export function variantTitle(variant: BreakdownStep['variant']): string {
 }
 
 const TITLES: Readonly<Record<BreakdownVariantName, string>> = {
-  asleep: 'Iothread asleep, doorbells in shared memory',
-  'asleep-eventfd': 'Iothread asleep, doorbells are eventfds',
-  polling: 'Iothread polling',
-  'file-threads': 'Iothread polling, cached file by a thread pool',
-  'file-io_uring': 'Iothread polling, cached file by an io_uring',
+  asleep: 'Asleep, doorbells in shared memory',
+  'asleep-eventfd': 'Asleep, doorbells are eventfds',
+  polling: 'Polling',
+  'file-threads': 'Polling, cached file by threads',
+  'file-io_uring': 'Polling, cached file by io_uring',
 };
