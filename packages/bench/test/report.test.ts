@@ -261,8 +261,8 @@ describe('terminal tables', () => {
     for (const part of ['null-30us', 'null-2us', 'file', 'sharing an iothread', 'idle devices', 'wake-up']) {
       expect(text).toContain(part);
     }
-    expect(text).toContain('Iothread asleep');
-    expect(text).toContain('Iothread polling');
+    expect(text).toContain('Asleep');
+    expect(text).toContain('Polling');
     expect(text).not.toContain('not measured');
     expect(text.match(/[▁▂▃▄▅▆▇█].* \./g)!.length).toBeGreaterThanOrEqual(27);
   });
