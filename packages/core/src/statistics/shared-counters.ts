@@ -1,4 +1,10 @@
 /**
+ * Looks at a counter whose carry is under way. A carry takes nanoseconds and comes once in 2^31 events, but its writer may
+ * lose its processor in the middle for a while; one that died there must not hang the reader.
+ */
+const MAX_TRIES = 5_000_000;
+
+/**
  * Counters in shared memory that one thread writes and any thread reads, without a lock and without losing a carry.
  *
  * Layout, 32-bit words: a sequence, then the low halves, then the high halves. A counter's value is high × 2^31 + low.
@@ -43,8 +49,7 @@ export class SharedCounters {
   /** The value of counter `index`, from any thread. Exact below 2^53. */
   read(index: number): number {
     const words = this.#words;
-    // Bounded: a carry takes nanoseconds and comes once in 2^31 events; a writer that died in one must not hang us.
-    for (let tries = 0; tries < 1000; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       const before = Atomics.load(words, 0);
       if ((before & 1) === 1) continue;
       const high = Atomics.load(words, 1 + this.#size + index);
