@@ -25,6 +25,7 @@ export class Connection {
   readonly #messenger: UnixMessenger;
   readonly #maxFds: number;
   #inARow = 0;
+  #stopped = false;
   #closed = false;
   /** Ends the wait for something to read. */
   #wake: (() => void) | undefined;
@@ -42,9 +43,14 @@ export class Connection {
     return this.#closed;
   }
 
+  /** Nothing is received any more. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   /**
    * The next message. One at a time may be waited for.
-   * @returns undefined when either side has closed the connection
+   * @returns undefined when the other side has closed the connection, or this one has stopped
    * @throws VhostUserError `ERR_FRAMING` when what comes is no message, or ends within one
    */
   async receive(): Promise<Message | undefined> {
@@ -72,7 +78,7 @@ export class Connection {
   }
 
   #cutOff(): undefined {
-    if (this.#closed) return undefined;
+    if (this.#stopped) return undefined;
     throw new VhostUserError('ERR_FRAMING', 'connection ended within a message');
   }
 
@@ -80,7 +86,7 @@ export class Connection {
   async #fill(target: Uint8Array, fds: ReceivedFds): Promise<number> {
     let filled = 0;
     // Bounded by the target: every turn fills a part of it, or sleeps.
-    while (filled < target.length && !this.#closed) {
+    while (filled < target.length && !this.#stopped) {
       const received = this.#receive(target.length - filled);
       if (received.truncated) fds.overflowed = true;
       fds.add(received.fds);
@@ -141,11 +147,16 @@ export class Connection {
     if (sent < bytes.length) throw new VhostUserError('ERR_DISCONNECTED', 'the other side does not read');
   }
 
-  /** A wait for a message ends. */
+  /** A wait for a message ends; the other side notices nothing yet. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
   close(): void {
     if (this.#closed) return;
+    this.stop();
     this.#closed = true;
-    this.#wake?.();
     closeFd(this.#messenger.fd);
   }
 }

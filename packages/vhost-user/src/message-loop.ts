@@ -30,7 +30,8 @@ export interface RequestHandlers {
 }
 
 /**
- * Deals with a connection's messages one after the other, until it ends by either side.
+ * Deals with a connection's messages one after the other, until either side or a mistake puts an end to it. Closing it is the
+ * caller's.
  * @returns how many there were
  */
 export async function dealWithMessages(
@@ -53,10 +54,8 @@ export async function dealWithMessages(
     }
   } catch (error) {
     if (isFrontEndsMistake(error)) log.warning(`${error.message}: connection closed`);
-    else if (!connection.closed) log.error(`${(error as Error).message}: connection closed`);
+    else if (!connection.stopped) log.error(`${(error as Error).message}: connection closed`);
   }
-  connection.close();
-  if (count > 0) log.info('front end disconnected');
   return count;
 }
 

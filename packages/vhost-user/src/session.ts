@@ -67,6 +67,7 @@ export class Session implements RequestHandlers {
   #channel: BackendChannel | undefined;
   #askedForQueues = false;
   #kicked = false;
+  #messages = 0;
 
   constructor(connection: Connection, owner: SessionOwner) {
     this.#connection = connection;
@@ -115,7 +116,7 @@ export class Session implements RequestHandlers {
   /** Deals with messages until the connection ends. Rings may run afterwards: see `end`. */
   async run(): Promise<void> {
     const { log, numQueuesGiven } = this.#owner;
-    await dealWithMessages(this.#connection, this, log);
+    this.#messages = await dealWithMessages(this.#connection, this, log);
     if (this.#askedForQueues && !this.#kicked && numQueuesGiven) {
       log.info(
         `the front end left after it was told that the export has ${this.#device.numQueues} queues; ` +
@@ -124,9 +125,18 @@ export class Session implements RequestHandlers {
     }
   }
 
-  /** Ends the connection; `run` returns when the message that is being dealt with is done. */
-  close(): void {
+  /** Lets `run` return when the message that is being dealt with is done. The connection stays until `disconnect`. */
+  stop(): void {
+    this.#connection.stop();
+  }
+
+  /**
+   * Ends the connection, after the rings: a front end that sees it end looks how far the used rings are, and hands what is behind
+   * that to the next back end.
+   */
+  disconnect(): void {
     this.#connection.close();
+    if (this.#messages > 0) this.#owner.log.info('front end disconnected');
   }
 
   /** Gives everything back that the front end has shared. @throws as long as requests are in flight: call it again */

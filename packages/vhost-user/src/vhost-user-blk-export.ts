@@ -62,7 +62,7 @@ export class VhostUserBlkExport {
     device.onNeedsReset(() => {
       if (this.#session === undefined) return;
       log.error('queues were lost with their iothread: connection closed');
-      this.#session.close();
+      this.#session.stop();
     });
     this.#served = this.#serve();
   }
@@ -122,7 +122,7 @@ export class VhostUserBlkExport {
 
   async #close(): Promise<void> {
     this.#listener.close();
-    this.#session?.close();
+    this.#session?.stop();
     await this.#served;
     await this.#runtime.removeDevice(this.id);
     this.#socket.remove();
@@ -143,6 +143,7 @@ export class VhostUserBlkExport {
       this.#session = new Session(new Connection(fd), this.#owner);
       await this.#session.run();
       await this.#end(this.#session);
+      this.#session.disconnect();
       writeCache.disconnected();
       this.#session = undefined;
     }

@@ -1,4 +1,5 @@
 // Front ends come and go, one at a time, for ever.
+import { RING_IDX, VIRTIO_BLK_T_IN } from '@iothreads/core';
 import { closeFd, connectUnix } from '@iothreads/linux';
 import { afterEach, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
@@ -144,4 +145,30 @@ test('an iothread dies: its front end is disconnected, and told why', async () =
   expect(await frontEnd.requests.receive()).toBeUndefined();
   await until('told of', () => rig.messages('error').length > 0);
   await until('nobody is connected', () => !rig.server.connected);
+});
+
+test('the rings stand still when the connection ends: the front end looks there for where to go on', async () => {
+  const rig = await ExportRig.start({ driver: 'null', latencyNs: 20_000 });
+  const frontEnd = await rig.connect({ ...SMALL, depth: 4 });
+  const queue = frontEnd.queues[0]!;
+  const { driver } = queue;
+  const { used16 } = driver.queue.ring;
+  let busy = true;
+  const load = (): void => {
+    while (driver.takeDone() !== -1);
+    for (let slot = driver.takeSlot(); slot !== -1; slot = driver.takeSlot())
+      driver.start(slot, VIRTIO_BLK_T_IN, 0, 512);
+    if (driver.publish()) queue.kick();
+    if (busy) setImmediate(load);
+  };
+  driver.queue.disableInterrupts();
+  load();
+  await until('requests', () => used16[RING_IDX]! > 50);
+  const ended = frontEnd.requests.receive();
+  const closed = rig.server.close();
+  expect(await ended).toBeUndefined();
+  const usedIdx = used16[RING_IDX];
+  await closed;
+  busy = false;
+  expect(used16[RING_IDX]).toBe(usedIdx);
 });
