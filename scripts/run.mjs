@@ -1,4 +1,4 @@
-// Runs a script of the workspace; installs and builds first where that is needed. Plain JavaScript without dependencies:
+// Runs a script of the workspace, or none; installs and builds first where that is needed. Plain JavaScript without dependencies:
 // on a fresh clone there is nothing else yet.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -38,6 +38,7 @@ function build() {
 install();
 build();
 const [script, ...args] = process.argv.slice(2);
+if (script === undefined) process.exit(0);
 const { status, signal } = spawnSync(process.execPath, [join(root, script), ...args], {
   cwd: root,
   stdio: 'inherit',
