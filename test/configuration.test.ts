@@ -397,6 +397,21 @@ afterEach(async () => {
   await runtime.close();
 });
 
+test.runIf(process.platform === 'linux')(
+  'what is done in another way than was asked for is told',
+  async () => {
+    const filename = join(directory, 'disk.img');
+    writeFileSync(filename, new Uint8Array(1 << 20));
+    await using own = new IOThreadRuntime();
+    const notices: [string, string][] = [];
+    own.on('notice', (id, message) => notices.push([id, message]));
+    await own.addIOThread({ id: 'io0' });
+    const native = { driver: 'file', filename, aio: 'native' } as const;
+    await own.addDevice({ id: 'vda', iothread: 'io0', drive: native, memory: half });
+    expect(notices).toEqual([['vda', `${filename}: aio=native is served by io_uring`]]);
+  },
+);
+
 describe('a mistake in one field', () => {
   // An iothread and a device that are there already cost a worker: once for the whole table.
   test('is one error that names it; nothing starts and no id is taken', async () => {

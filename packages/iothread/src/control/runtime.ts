@@ -59,6 +59,8 @@ export interface RuntimeEvents {
   iothreadDied: [id: string, error: IOThreadError];
   /** A disk failed a request, or made a mistake: why, beyond the IOERR that the guest is told. */
   driverError: [iothread: string, report: DriverErrorReport];
+  /** Something about a device's drive is done in another way than was asked for: without io_uring, for instance. */
+  notice: [id: string, message: string];
   /** A device could not be started, reset or drained. */
   deviceError: [id: string, error: Error];
 }
@@ -148,6 +150,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
         await device.attach();
         devices.push(device);
         this.#devices.set(device.id, device);
+        for (const notice of drives[index]!.notices) this.emit('notice', device.id, notice);
         // Closed meanwhile: what has been added goes again, before `close` goes on.
         this.#open();
       }
