@@ -8,16 +8,15 @@ import {
   type RequestOwner,
   RequestParser,
   VIRTIO_BLK_S_OK,
-  type Virtqueue,
   type VirtqueueState,
   writeStatus,
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import { Dispatcher } from './dispatcher.js';
-import type { QueueNotifier } from './queue-notifier.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
+import { type ServedQueue, ServedQueues } from './served-queues.js';
 
 /** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
 const BATCH = 16;
@@ -37,18 +36,6 @@ export interface DeviceHost {
   readonly crowded: boolean;
   /** Something completed outside a turn: give the device one soon. */
   attend(device: AttachedDevice): void;
-}
-
-/** A queue of the device that this iothread serves. */
-export interface ServedQueue {
-  /** Its index on the device. */
-  readonly index: number;
-  readonly virtqueue: Virtqueue;
-  readonly notifier: QueueNotifier;
-  /** Its driver's side has been told that it is broken. */
-  reported: boolean;
-  /** Its driver wants to be interrupted for what was published last. */
-  wanted: boolean;
 }
 
 /**
@@ -77,18 +64,10 @@ export class AttachedDevice implements RequestOwner {
   #group = GROUP;
   /** Until when the loop was held up by a synchronous request last: what was in flight then took longer for it. */
   #heldUpNs = -Infinity;
-  #queues: readonly ServedQueue[] = [];
-  /** All queues by their index on the device, also those that are being drained. */
-  readonly #byIndex: (ServedQueue | undefined)[] = [];
-  /** Queues that are being drained: nothing is taken from them any more. */
-  #draining: readonly ServedQueue[] = [];
-  /** Where the next turn begins, so that no queue of the device is always first. */
-  #firstQueue = 0;
+  readonly #queues = new ServedQueues();
   #inFlight = 0;
   #inTurn = false;
   #onDrained: (() => void) | undefined;
-  /** Whether its rings ask for kicks; so they do when they are fresh. */
-  #armed = true;
   #trace: RequestTrace | undefined;
   /** Something was pushed since the last publication. */
   #unpublished = false;
@@ -124,10 +103,6 @@ export class AttachedDevice implements RequestOwner {
     return this.#inFlight;
   }
 
-  get queues(): readonly ServedQueue[] {
-    return this.#queues;
-  }
-
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
   get waitsForLibuv(): boolean {
     return this.#inFlight > 0 && this.driver.poll === undefined;
@@ -139,11 +114,7 @@ export class AttachedDevice implements RequestOwner {
 
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
-    for (const queue of queues) this.#byIndex[queue.index] = queue;
-    this.#queues = [...this.#queues, ...queues];
-    this.#firstQueue = 0;
-    // Fresh rings ask for kicks.
-    this.#armed = true;
+    this.#queues.add(queues);
   }
 
   /**
@@ -151,12 +122,9 @@ export class AttachedDevice implements RequestOwner {
    * @returns a promise that resolves when none of theirs is in flight and all are published
    */
   stop(indexes: readonly number[]): Promise<void> {
-    // One that a `stop` before this one was waiting for in vain is waited for again.
-    this.#draining = [...this.#draining, ...this.#queues.filter(({ index }) => indexes.includes(index))];
-    this.#queues = this.#queues.filter(({ index }) => !indexes.includes(index));
-    this.#firstQueue = 0;
+    this.#queues.drain(indexes);
     this.#publish();
-    if (this.#drained()) return Promise.resolve();
+    if (this.#queues.drained) return Promise.resolve();
     return new Promise((resolve) => {
       this.#onDrained = resolve;
     });
@@ -164,33 +132,22 @@ export class AttachedDevice implements RequestOwner {
 
   /** Serves again what a `stop` that was given up has been draining. */
   resume(): void {
-    this.#queues = [...this.#queues, ...this.#draining];
-    this.#draining = [];
+    this.#queues.resume();
     this.#onDrained = undefined;
   }
 
   /** Lets go of the queues that have been drained. @returns where each of them stands */
   release(): { index: number; state: VirtqueueState }[] {
-    const states = this.#draining.map(({ index, virtqueue }) => ({ index, state: virtqueue.state }));
-    for (const { index, notifier } of this.#draining) {
-      notifier.close();
-      this.#byIndex[index] = undefined;
-    }
-    this.#draining = [];
+    const states = this.#queues.release();
     this.#onDrained = undefined;
     // Nothing refers to guest memory any more that may be unmapped next.
     if (this.#queues.length === 0) this.#pool.forgetMemory();
     return states;
   }
 
-  #drained(): boolean {
-    for (const { virtqueue } of this.#draining) if (virtqueue.inFlight > 0) return false;
-    return true;
-  }
-
   /** Its queues are served no more, and nobody is waited for: the iothread ends. */
   letGo(): void {
-    for (const queue of this.#byIndex) queue?.notifier.close();
+    this.#queues.letGo();
   }
 
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
@@ -202,54 +159,40 @@ export class AttachedDevice implements RequestOwner {
 
   /** Whether a doorbell of its rang since the last call. */
   takeKicks(): boolean {
-    let kicked = false;
-    for (const { notifier } of this.#queues) if (notifier.takeKick()) kicked = true;
-    return kicked;
+    return this.#queues.takeKicks();
   }
 
   /** The queue of that index, if it is served here. */
   queue(index: number): ServedQueue | undefined {
-    return this.#byIndex[index];
+    return this.#queues.at(index);
   }
 
-  /** The loop watches the rings from now on: no kicks wanted. */
-  #disarm(): void {
-    this.#armed = false;
-    for (const queue of this.#queues) queue.virtqueue.disableNotifications();
-  }
-
-  /** The loop stops watching the rings. @returns whether requests came meanwhile, for which there will be no kick */
+  /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
-    this.#armed = true;
-    let more = false;
-    for (const queue of this.#queues) {
-      if (!queue.virtqueue.broken && queue.virtqueue.enableNotifications()) more = true;
-    }
-    if (this.#inFlight > 0 && this.driver.arm?.() === true) more = true;
-    return more;
+    const more = this.#queues.arm();
+    return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
-  /** Whether a turn would find new requests: a quick look. */
+  /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    for (const queue of this.#queues) if (queue.virtqueue.hasNew()) return true;
-    return this.#inFlight > 0 && this.driver.hasReady?.() === true;
+    return this.#queues.stir() || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || this.#queues.some((queue) => queue.virtqueue.available() > 0);
+    return this.stirs() || this.#queues.haveAvailable();
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
   turn(nowNs: number): number {
     this.#inTurn = true;
-    if (this.#armed) this.#disarm();
+    this.#queues.disarm();
     let work = 0;
     if (this.driver.poll !== undefined && this.#inFlight > 0) work += this.driver.poll(nowNs);
     if (this.#publish()) work++;
     work += this.#serve(nowNs);
     if (work > 0) this.lastWorkNs = nowNs;
-    for (const { notifier } of this.#queues) notifier.clearKick();
+    this.#queues.clearKicks();
     this.#inTurn = false;
     return work;
   }
@@ -272,7 +215,7 @@ export class AttachedDevice implements RequestOwner {
     let left = this.#host.crowded ? CROWDED_BATCH : BATCH;
     let count = 0;
     for (let i = 0; i < queues.length && left > 0; i++) {
-      const queue = queues[(this.#firstQueue + i) % queues.length]!;
+      const queue = queues.inTurn(i);
       while (left > 0) {
         const request = this.#pool.take();
         const popped = queue.virtqueue.pop(request);
@@ -290,7 +233,7 @@ export class AttachedDevice implements RequestOwner {
         else this.#answer(request, request.settled);
       }
     }
-    if (queues.length > 1) this.#firstQueue = (this.#firstQueue + 1) % queues.length;
+    queues.endRound();
     return count;
   }
 
@@ -404,10 +347,10 @@ export class AttachedDevice implements RequestOwner {
 
   /** A request's outcome: status byte and used ring. */
   #push(request: BlockRequest, status: BlockStatus): void {
-    this.#byIndex[request.queueIndex]!.virtqueue.push(request.head, writeStatus(request, status));
+    this.#queues.at(request.queueIndex)!.virtqueue.push(request.head, writeStatus(request, status));
     this.#unpublished = true;
     this.#inFlight--;
-    if (this.#onDrained !== undefined && this.#drained()) {
+    if (this.#onDrained !== undefined && this.#queues.drained) {
       this.#publish();
       this.#onDrained();
       this.#onDrained = undefined;
@@ -418,15 +361,13 @@ export class AttachedDevice implements RequestOwner {
   #publish(): boolean {
     if (!this.#unpublished) return false;
     this.#unpublished = false;
-    for (const queue of this.#queues) queue.wanted = queue.virtqueue.publish();
-    for (const queue of this.#draining) queue.wanted = queue.virtqueue.publish();
+    this.#queues.publish();
+    this.#trace?.mark(TraceMoment.PUBLISHED);
     const count = this.#doneCount;
     this.#doneCount = 0;
     // Before the interrupts: they may be system calls, and no part of what a request takes.
     if (count > 0) this.#bookedNs = this.#host.nowNs();
-    for (const { wanted, notifier } of this.#queues) if (wanted) notifier.interrupt();
-    for (const { wanted, notifier } of this.#draining) if (wanted) notifier.interrupt();
-    this.#trace?.mark(TraceMoment.PUBLISHED);
+    this.#queues.interrupt();
     for (let i = 0; i < count; i++) this.#book(this.#done[i]!, this.#bookedNs);
     return true;
   }

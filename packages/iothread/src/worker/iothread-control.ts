@@ -17,7 +17,7 @@ import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
 import { WakeSlot } from '../shared/wake-slots.js';
-import { AttachedDevice, type ServedQueue } from './attached-device.js';
+import { AttachedDevice } from './attached-device.js';
 import { ChannelNotifier } from './channel-notifier.js';
 import type { DispatchMode } from './dispatcher.js';
 import { EventfdNotifier, type QueueEventfds } from './eventfd-notifier.js';
@@ -26,6 +26,7 @@ import { loadLinux } from './load-linux.js';
 import { type MappedRegion, openMemory } from './mapped-memory.js';
 import type { QueueNotifier } from './queue-notifier.js';
 import { RequestTrace } from './request-trace.js';
+import type { ServedQueue } from './served-queues.js';
 
 /** What a worker needs to become an iothread. */
 export interface IOThreadStart {
