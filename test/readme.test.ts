@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { within } from './support/within.js';
+import { until } from './support/within.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 let directory: string;
@@ -92,13 +92,6 @@ describe.skipIf(process.platform !== 'linux')('the storage daemon', () => {
 
   const daemon = (command: string): { readonly output: string } =>
     start(command.replace('node_modules/.bin/', `${join(root, 'node_modules/.bin')}/`));
-
-  async function until(what: string, holds: () => boolean, report: () => string): Promise<void> {
-    const held = (async () => {
-      while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
-    })();
-    await within(held, what, report);
-  }
 
   test('serves a disk, and QEMU takes it', async () => {
     const [serve, qemu] = blocksOf('Serve a disk to QEMU');

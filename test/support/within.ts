@@ -20,11 +20,15 @@ export async function within<Result>(
   }
 }
 
-/** Looks again and again until it is so. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+/** Looks again and again until it is so; says what is known when that never comes. */
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  why: () => string = () => 'nothing more is known',
+): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`${what} never came`);
+    if (Date.now() > deadline) throw new Error(`${what} never came: ${why()}`);
     await new Promise((resolve) => {
       setTimeout(resolve, 1);
     });

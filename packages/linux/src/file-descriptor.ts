@@ -1,6 +1,5 @@
 import { checked, libc } from './libc.js';
 
-const F_DUPFD_CLOEXEC = 1030;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
@@ -17,9 +16,6 @@ export function closeFd(fd: number): void {
   // Takes no pointer.
   close(fd);
 }
-
-/** A second descriptor for the same open file, closed on exec. */
-export const duplicateFd = (fd: number): number => checked('fcntl', fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
 /** Calls on `fd` that would wait fail with EAGAIN from now on. */
 export function setNonBlocking(fd: number): void {

@@ -2,7 +2,7 @@
 export { addressOf, NativeBuffer } from './address-of.js';
 export { blockDeviceSectorBytes, blockDeviceSizeBytes } from './block-device.js';
 export { clearEventfd, createEventfd, signalEventfd } from './eventfd.js';
-export { closeFd, duplicateFd, setNonBlocking } from './file-descriptor.js';
+export { closeFd, setNonBlocking } from './file-descriptor.js';
 export { lockedByOthers, lockShared, unlock } from './file-lock.js';
 export {
   FALLOC_FL_KEEP_SIZE,

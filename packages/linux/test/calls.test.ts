@@ -8,7 +8,7 @@ import {
   connectUnix,
   createEventfd,
   createMemfd,
-  duplicateFd,
+  createSocketPair,
   isListeningUnixSocket,
   LinuxError,
   listenUnix,
@@ -223,10 +223,12 @@ describe('files', () => {
     expect(lockedByOthers(other, 100, 1)).toBe(true);
     expect(lockedByOthers(other, 101, 1)).toBe(false);
     expect(lockedByOthers(fd, 100, 1)).toBe(false);
-    const twin = duplicateFd(fd);
+    const [here, there] = createSocketPair();
+    new UnixMessenger(here, 1, 1).send(Uint8Array.of(0), [fd]);
+    const twin = new UnixMessenger(there, 1, 1).receive().fds[0]!;
     closeSync(fd);
     expect(lockedByOthers(other, 100, 1)).toBe(true);
-    closeFd(twin);
+    for (const each of [twin, here, there]) closeFd(each);
     expect(lockedByOthers(other, 100, 1)).toBe(false);
     closeSync(other);
   });

@@ -14,8 +14,8 @@ export function describeError(error: unknown): string {
   return text === undefined ? error.message : `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
-// oxlint-disable-next-line no-control-regex -- what must not reach a terminal or break a line
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
+/** What must not reach a terminal, or break a line: control characters, and the two separators of Unicode's. */
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]+/gu;
 
 /** `text` on one line, whatever a file name or a client put into it. */
 export function oneLine(text: string): string {

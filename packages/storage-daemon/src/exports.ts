@@ -58,7 +58,6 @@ export class Exports {
       // Loaded while iothreads start.
       import('@iothreads/vhost-user'),
     ]);
-    const log = this.#log.limited();
     const { addr } = options;
     const server = await VhostUserBlkExport.start(
       await this.#iothreads.runtime(),
@@ -73,7 +72,7 @@ export class Exports {
         iothreads,
       },
       (level, message) => {
-        log(level, `export '${id}': ${message}`);
+        this.#log.write(level, `export '${id}': ${message}`);
       },
     );
     node.exports.add(id);

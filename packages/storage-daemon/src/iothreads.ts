@@ -48,8 +48,10 @@ export class IOThreads {
       const more = suppressed === 0 ? '' : ` (${suppressed} errors before left out)`;
       this.#log.write('error', `iothread '${iothread}': driver ${driver}: ${operation}: ${message}${more}`);
     });
+    // A guest can break rings as often as it likes.
+    const limited = this.#log.limited();
     runtime.on('deviceError', (id, error) => {
-      this.#log.write('error', `export '${id}': ${error.message}`);
+      limited('error', `export '${id}': ${error.message}`);
     });
     return runtime;
   }

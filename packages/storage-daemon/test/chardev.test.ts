@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { DaemonProcess } from './support/daemon-process.js';
 import { QmpClient } from './support/qmp-client.js';
 import { Scratch } from './support/scratch.js';
-import { until, within } from './support/within.js';
+import { until, within } from '../../../test/support/within.js';
 
 test('one client at a time: the next one waits', async () => {
   using scratch = new Scratch();

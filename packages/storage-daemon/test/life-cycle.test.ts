@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { DaemonProcess } from './support/daemon-process.js';
 import { QmpClient } from './support/qmp-client.js';
 import { Scratch } from './support/scratch.js';
-import { until } from './support/within.js';
+import { until } from '../../../test/support/within.js';
 
 /** A daemon with a bit of everything, in a directory. */
 const everything = (scratch: Scratch): string[] => [

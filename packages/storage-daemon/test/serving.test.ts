@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { DaemonProcess } from './support/daemon-process.js';
 import { QmpClient } from './support/qmp-client.js';
 import { Scratch } from './support/scratch.js';
-import { within } from './support/within.js';
+import { within } from '../../../test/support/within.js';
 
 const BLOCK = 4096;
 const exported = (scratch: Scratch, id: string, node: string, more: string): string =>

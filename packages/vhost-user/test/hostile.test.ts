@@ -24,7 +24,7 @@ import { closeRigs, ExportRig } from './support/export-rig.js';
 import { guestMappings, openFds } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
 import { seed } from './support/seed.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 let rig: ExportRig;
 let fdsAtRest: number;

@@ -13,7 +13,7 @@ import { closeRigs, ExportRig } from './support/export-rig.js';
 import { guestMappings } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
 import { underLoad } from './support/under-load.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 afterEach(closeRigs);
 

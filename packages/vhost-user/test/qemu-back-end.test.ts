@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectBytes, pattern } from './support/pattern.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 const PROGRAM = 'qemu-storage-daemon';
 const missing = spawnSync(PROGRAM, ['--version']).status !== 0;

@@ -3,11 +3,11 @@ import { RING_IDX, VIRTIO_BLK_T_IN } from '@iothreads/core';
 import { closeFd, connectUnix } from '@iothreads/linux';
 import { afterEach, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../../../test/support/gate.js';
 import { guestMappings, openFds } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
 import { underLoad } from './support/under-load.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 afterEach(closeRigs);
 

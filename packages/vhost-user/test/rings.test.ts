@@ -4,11 +4,11 @@ import { clearEventfd, closeFd, createEventfd, signalEventfd, waitReadable } fro
 import { encodeVringFd, encodeVringState, Request } from '@iothreads/vhost-user/front-end';
 import { afterEach, describe, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../../../test/support/gate.js';
 import { openFds } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
 import { underLoad } from './support/under-load.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 afterEach(closeRigs);
 

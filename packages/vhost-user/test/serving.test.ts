@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
 import { expectBytes, pattern } from './support/pattern.js';
-import { until } from './support/until.js';
+import { until } from '../../../test/support/within.js';
 
 afterEach(closeRigs);
 

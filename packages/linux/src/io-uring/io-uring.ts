@@ -209,7 +209,7 @@ export class IoUring {
 
   /**
    * Registers a file, which saves looking its descriptor up for each entry.
-   * @returns what entries call it; the descriptor itself, as a negative number less one, where the table is full
+   * @returns what entries call it: its place in the table, or its descriptor where the table is full
    */
   registerFile(fd: number): RingFile {
     const index = this.#freeFiles.pop();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { until, within } from './within.js';
+import { until, within } from '../../../../test/support/within.js';
 
 const DAEMON = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { within } from './within.js';
+import { within } from '../../../../test/support/within.js';
 
 export interface QmpMessage {
   readonly QMP?: { readonly version: unknown; readonly capabilities: readonly unknown[] };
