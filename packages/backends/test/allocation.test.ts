@@ -37,8 +37,13 @@ describe.runIf(process.platform === 'linux')('half a million reads of a file mor
     ['sync', 1, 3],
     ['sync', 2, 3],
   ])('%s, %i segments: no object for any of them', { timeout: 250_000 }, async (mode, segments, most) => {
-    const few = await collections(mode, segments, 100_000);
-    const many = await collections(mode, segments, 600_000);
-    expect(many - few).toBeLessThanOrEqual(most);
+    // What requests allocate is in every run; what code allocates that is compiled late, on a busy machine, is not.
+    let more = Infinity;
+    for (let attempt = 0; attempt < 3 && more > most; attempt++) {
+      const few = await collections(mode, segments, 100_000);
+      const many = await collections(mode, segments, 600_000);
+      more = Math.min(more, many - few);
+    }
+    expect(more).toBeLessThanOrEqual(most);
   });
 });

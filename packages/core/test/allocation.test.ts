@@ -21,8 +21,13 @@ test.each(['flags', 'event-idx'])(
   'a million requests more allocate nothing more, with %s',
   { timeout: 60_000 },
   async (mode) => {
-    const [few, many] = await Promise.all([collections(200_000, mode), collections(1_200_000, mode)]);
+    // What requests allocate is in every run; what code allocates that is compiled late, on a busy machine, is not.
+    let more = Infinity;
+    for (let attempt = 0; attempt < 3 && more > 1; attempt++) {
+      const [few, many] = await Promise.all([collections(200_000, mode), collections(1_200_000, mode)]);
+      more = Math.min(more, many - few);
+    }
     // A request that allocated one number, 16 bytes, would cost 16 MB: four collections.
-    expect(many - few).toBeLessThanOrEqual(1);
+    expect(more).toBeLessThanOrEqual(1);
   },
 );

@@ -338,7 +338,12 @@ export class IoUring {
     );
   }
 
-  /** Passes every completion there is to `handler`, which may prepare more. @returns how many there were */
+  /**
+   * Passes every completion that is posted to `handler`, which may prepare more. Of those that the kernel has put off it posts
+   * some at a time (20 in 6.18): `hasCompletions` tells of the rest, and while armed `eventFd` does.
+   *
+   * @returns how many there were
+   */
   reap(handler: CompletionHandler): number {
     const ring = this.#ring32;
     if ((ring[this.#sqFlags]! & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) !== 0) this.#flush();
