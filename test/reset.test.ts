@@ -1,5 +1,6 @@
 // A driver resets its device: what is in flight ends first, nothing is written afterwards, and the device starts anew.
 import {
+  CONFIG_INTERRUPT,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
   VIRTIO_STATUS_ACKNOWLEDGE,
@@ -8,12 +9,7 @@ import {
   VIRTIO_STATUS_NEEDS_RESET,
 } from '@iothreads/core';
 import { startDevice } from '@iothreads/core/testing';
-import {
-  CONFIG_INTERRUPT,
-  type DeviceOptions,
-  type IOThreadError,
-  IOThreadRuntime,
-} from '@iothreads/iothread';
+import { type DeviceOptions, type IOThreadError, IOThreadRuntime } from '@iothreads/iothread';
 import { describe, expect, test } from 'vitest';
 import { Gate } from './support/gate.js';
 import { createMemory, Guest, statusBits } from './support/guest.js';

@@ -1,6 +1,6 @@
 // An iothread dies under load: its devices say so loudly, everybody else goes on.
-import { VIRTIO_STATUS_DRIVER_OK, VIRTIO_STATUS_NEEDS_RESET } from '@iothreads/core';
-import { type BlockDevice, CONFIG_INTERRUPT, IOThreadError, IOThreadRuntime } from '@iothreads/iothread';
+import { CONFIG_INTERRUPT, VIRTIO_STATUS_DRIVER_OK, VIRTIO_STATUS_NEEDS_RESET } from '@iothreads/core';
+import { type BlockDevice, IOThreadError, IOThreadRuntime } from '@iothreads/iothread';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { fixture } from './support/fixture.js';

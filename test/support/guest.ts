@@ -1,4 +1,5 @@
 import {
+  CONFIG_INTERRUPT,
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_IN,
@@ -6,7 +7,7 @@ import {
   type VirtqueueAddresses,
 } from '@iothreads/core';
 import { BlkDriver, GuestAllocator, startDevice } from '@iothreads/core/testing';
-import { type BlockDevice, CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from '@iothreads/iothread';
+import { type BlockDevice, DeviceChannel, type DevicePort } from '@iothreads/iothread';
 import { within } from './within.js';
 
 const MEMORY_BYTES = 4 << 20;

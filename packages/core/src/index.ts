@@ -8,6 +8,7 @@ export * from './virtqueue/descriptor-chain.js';
 export * from './virtqueue/virtqueue.js';
 export * from './virtio/device-status.js';
 export * from './virtio/features.js';
+export * from './virtio/registered-device.js';
 export * from './virtio-blk/block-limits.js';
 export * from './virtio-blk/block-request.js';
 export * from './virtio-blk/config-space.js';

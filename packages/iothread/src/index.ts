@@ -14,7 +14,7 @@ export type {
 } from './control/configuration.js';
 export type { VqMappingOptions } from './control/vq-mapping.js';
 export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
-export { CONFIG_INTERRUPT, DeviceChannel, type DevicePort } from './shared/device-channel.js';
+export { DeviceChannel, type DevicePort } from './shared/device-channel.js';
 export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';
 export type { LoopStatisticsValues } from './shared/loop-statistics.js';
 export type { MappedRegion } from './worker/mapped-memory.js';

@@ -1,5 +1,6 @@
 // Doorbells and interrupts between threads: none is lost, whoever sleeps.
-import { CONFIG_INTERRUPT, DeviceChannel } from '@iothreads/iothread';
+import { CONFIG_INTERRUPT } from '@iothreads/core';
+import { DeviceChannel } from '@iothreads/iothread';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';

@@ -39,6 +39,13 @@ export interface VirtioBlkDeviceEvents {
   /** DRIVER_OK was refused and the device needs a reset: raise the configuration interrupt (2.1.2). */
   startRefused(): void;
   /**
+   * The driver stops one queue of the running device (4.2.3.2): say `queueStopped` when nothing of its is in flight. Left out
+   * where no transport lets drivers do so.
+   */
+  readonly stopQueue?: (index: number) => void;
+  /** The driver starts a queue of the running device, which it had stopped before. */
+  readonly startQueue?: (index: number, addresses: VirtqueueAddresses) => void;
+  /**
    * Whether a queue of the running device can't be trusted any more, which whoever serves it on another thread knows
    * first: asked at each look at the status. Left out where nobody but `setNeedsReset` says so.
    */
@@ -73,6 +80,7 @@ export class VirtioBlkDevice {
   #active = false;
   #resetting = false;
   #refusal: string | undefined;
+  #configGeneration = 0;
 
   constructor(options: VirtioBlkDeviceOptions, memory: GuestMemory, events: VirtioBlkDeviceEvents) {
     const { logicalBlockSize } = options;
@@ -82,13 +90,7 @@ export class VirtioBlkDevice {
         `logicalBlockSize must be 512, 1024, 2048 or 4096, got ${logicalBlockSize}`,
       );
     }
-    const { capacitySectors } = options;
-    if (!Number.isInteger(capacitySectors) || capacitySectors < 0 || capacitySectors > MAX_CAPACITY_SECTORS) {
-      throw new VirtioError(
-        'ERR_DEVICE_OPTION',
-        `capacitySectors must be 0 to ${MAX_CAPACITY_SECTORS}, got ${capacitySectors}`,
-      );
-    }
+    checkCapacity(options.capacitySectors);
     this.offeredFeatures = offeredFeatures(options);
     this.numQueues = options.numQueues;
     this.maxQueueSize = options.queueSize;
@@ -113,6 +115,21 @@ export class VirtioBlkDevice {
     return this.#refusal;
   }
 
+  /**
+   * Moves whenever the device changes its configuration space; a driver that reads several fields reads this before and after
+   * (2.5.1). Transports show its lowest byte.
+   */
+  get configGeneration(): number {
+    return this.#configGeneration;
+  }
+
+  /** The disk has another size. Its owner raises the configuration interrupt. */
+  resize(capacitySectors: number): void {
+    checkCapacity(capacitySectors);
+    this.config.capacitySectors = capacitySectors;
+    this.#configGeneration = (this.#configGeneration + 1) >>> 0;
+  }
+
   /** Features can be written between DRIVER and FEATURES_OK. */
   writeDriverFeatures(features: bigint): void {
     if ((this.#status & VIRTIO_STATUS_DRIVER) === 0 || (this.#status & VIRTIO_STATUS_FEATURES_OK) !== 0) {
@@ -122,14 +139,51 @@ export class VirtioBlkDevice {
     this.#driverFeatures = features;
   }
 
-  /** Gives queue `index` its place; between FEATURES_OK and DRIVER_OK. Checked when it is activated. */
+  /**
+   * Gives queue `index` its place and enables it: between FEATURES_OK and DRIVER_OK, when its addresses are checked at
+   * DRIVER_OK, or again after `disableQueue`, when they are checked at once.
+   */
   setQueue(index: number, addresses: VirtqueueAddresses): void {
-    const ready = VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK;
-    if (index >= this.numQueues || (this.#status & ready) !== VIRTIO_STATUS_FEATURES_OK) {
+    const running =
+      this.#active && this.#events.startQueue !== undefined && this.#queues[index] === undefined;
+    if (index >= this.numQueues || !(running || this.#isBeforeStart)) {
       this.#refuse(`queue ${index} can't be set up now, or the device has only ${this.numQueues} queues`);
       return;
     }
+    if (running) {
+      try {
+        this.#check(index, addresses);
+      } catch (error) {
+        if (!(error instanceof VirtioError)) throw error;
+        this.#refuse(error.message);
+        return;
+      }
+    }
     this.#queues[index] = addresses;
+    if (running) this.#events.startQueue(index, addresses);
+  }
+
+  /** Whether the driver has enabled queue `index`; one that is being stopped still is. */
+  isQueueEnabled(index: number): boolean {
+    return this.#queues[index] !== undefined;
+  }
+
+  /** The driver stops a queue (4.2.3.2); it reads as enabled until nothing of it is in flight. */
+  disableQueue(index: number): void {
+    if (this.#queues[index] === undefined) return;
+    if (this.#isBeforeStart) this.#queues[index] = undefined;
+    else if (this.#active && this.#events.stopQueue !== undefined) this.#events.stopQueue(index);
+    else this.#refuse(`queue ${index} can't be stopped but by a reset`);
+  }
+
+  /** A queue that `stopQueue` asked for has stopped. */
+  queueStopped(index: number): void {
+    if (this.#active) this.#queues[index] = undefined;
+  }
+
+  get #isBeforeStart(): boolean {
+    const ready = VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK;
+    return (this.#status & ready) === VIRTIO_STATUS_FEATURES_OK;
   }
 
   writeStatus(value: number): void {
@@ -235,4 +289,13 @@ export class VirtioBlkDevice {
       throw new VirtioError(error.code, `queue ${index}: ${error.message}`);
     }
   }
+}
+
+function checkCapacity(capacitySectors: number): void {
+  if (Number.isInteger(capacitySectors) && capacitySectors >= 0 && capacitySectors <= MAX_CAPACITY_SECTORS)
+    return;
+  throw new VirtioError(
+    'ERR_DEVICE_OPTION',
+    `capacitySectors must be 0 to ${MAX_CAPACITY_SECTORS}, got ${capacitySectors}`,
+  );
 }

@@ -1,7 +1,13 @@
 import type { HeldDrive } from '@iothreads/backends';
-import { type Activation, GuestMemory, SECTOR_SIZE, VirtioBlkDevice } from '@iothreads/core';
+import {
+  type Activation,
+  CONFIG_INTERRUPT,
+  GuestMemory,
+  type RegisteredDevice,
+  SECTOR_SIZE,
+  VirtioBlkDevice,
+} from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
-import { CONFIG_INTERRUPT } from '../shared/device-channel.js';
 import type { CheckedDevice } from './configuration.js';
 import { type DeviceOwner, PlacedDevice, type Running } from './placed-device.js';
 
@@ -12,7 +18,7 @@ import { type DeviceOwner, PlacedDevice, type Running } from './placed-device.js
  * whatever registers the machine has. Requests go through the rings in guest memory; `kick` rings a doorbell, and
  * `onInterrupt` hears of completions. `port` can be posted to other threads, where a `DeviceChannel` over it does the same.
  */
-export class BlockDevice extends PlacedDevice {
+export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   readonly virtio: VirtioBlkDevice;
   readonly #checked: CheckedDevice;
   readonly #drive: HeldDrive;

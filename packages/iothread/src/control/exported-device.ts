@@ -1,6 +1,7 @@
 import type { PreparedDrive } from '@iothreads/backends';
 import {
   BlkConfigSpace,
+  CONFIG_INTERRUPT,
   type BlkConfigOptions,
   offeredFeatures,
   SECTOR_SIZE,
@@ -8,7 +9,6 @@ import {
   type VirtqueueState,
 } from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
-import { CONFIG_INTERRUPT } from '../shared/device-channel.js';
 import type { QueueEventfds } from '../worker/eventfd-notifier.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
 import type { QueueToServe } from './device-placement.js';

@@ -1,13 +1,8 @@
 import type { PreparedDrive } from '@iothreads/backends';
-import type { MemoryRegionOptions } from '@iothreads/core';
+import { CONFIG_INTERRUPT, type MemoryRegionOptions } from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
 import type { BlockStatistics } from '../shared/block-statistics.js';
-import {
-  CONFIG_INTERRUPT,
-  createDevicePort,
-  DeviceChannel,
-  type DevicePort,
-} from '../shared/device-channel.js';
+import { createDevicePort, DeviceChannel, type DevicePort } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
 import type { WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';

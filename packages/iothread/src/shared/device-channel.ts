@@ -1,3 +1,4 @@
+import { CONFIG_INTERRUPT } from '@iothreads/core';
 import { Waker } from './wake-slots.js';
 
 /** 32-bit words that belong to the whole device ... */
@@ -27,9 +28,6 @@ export function createDevicePort(wakeBuffer: SharedArrayBuffer, numQueues: numbe
   const words = QUEUES + numQueues * WORDS_PER_QUEUE;
   return { numQueues, wakeBuffer, channelBuffer: new SharedArrayBuffer(words * 4) };
 }
-
-/** Which interrupt: a queue's, by its index, or the configuration's. */
-export const CONFIG_INTERRUPT = -1;
 
 /**
  * Doorbells and interrupts of one device over shared memory: the whole of what its driver's side and its iothread say to
