@@ -1,0 +1,46 @@
+/** In the order in which they need each other. */
+export const GUEST_MODULES = [
+  'virtio',
+  'virtio_ring',
+  'virtio_pci_legacy_dev',
+  'virtio_pci_modern_dev',
+  'virtio_pci',
+  'virtio_blk',
+  'crc16',
+  'mbcache',
+  'jbd2',
+  'crc32c_generic',
+  'ext4',
+];
+
+/**
+ * The guest's first process. It talks to the host through its second serial port, where no kernel message gets between:
+ * a line `RESULT name value` tells, a line `ASK name` waits until the host has answered with a line of its own.
+ */
+export const GUEST_INIT = `#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+exec </dev/null >/dev/ttyS0 2>&1
+stty -F /dev/ttyS1 raw -echo
+exec 3<>/dev/ttyS1
+for module in ${GUEST_MODULES.join(' ')}; do insmod /modules/$module.ko; done
+sh -eux /script
+echo "RESULT exit $?" >&3
+echo "ASK poweroff" >&3
+read -r answer <&3
+poweroff -f
+`;
+
+/** What every script begins with: the words that it is written in. */
+export const GUEST_WORDS = `
+result() { echo "RESULT $1 $2" >&3; }
+ask() { echo "ASK $1" >&3; read -r answer <&3; }
+sum() { sha256sum "$@" | cut -d ' ' -f 1; }
+# What the kernel knows about a disk: \`disk vda size\`, \`disk vda queue/write_cache\`.
+disk() { cat "/sys/block/$1/$2"; }
+# Forgets what has been read: the next read is the disk's.
+forget() { sync; echo 3 >/proc/sys/vm/drop_caches; }
+`;

@@ -1,0 +1,2 @@
+export * from './guest-kit.js';
+export * from './boot-guest.js';
