@@ -13,9 +13,12 @@ export const GUEST_MODULES = [
   'ext4',
 ];
 
+/** The line behind a script's last. */
+export const END_OF_SCRIPT = '#end';
+
 /**
  * The guest's first process. It talks to the host through its second serial port, where no kernel message gets between:
- * a line `RESULT name value` tells, a line `ASK name` waits until the host has answered with a line of its own.
+ * a line `RESULT name value` tells, a line `ASK name` waits for the host's answer. It asks for one script after the other.
  */
 export const GUEST_INIT = `#!/bin/busybox sh
 export PATH=/bin
@@ -27,14 +30,16 @@ exec </dev/null >/dev/ttyS0 2>&1
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
 for module in ${GUEST_MODULES.join(' ')}; do insmod /modules/$module.ko; done
-sh -eux /script
-echo "RESULT exit $?" >&3
-echo "ASK poweroff" >&3
-read -r answer <&3
-poweroff -f
+while :; do
+  cat /words >/script
+  echo "ASK script" >&3
+  while IFS= read -r line <&3 && [ "$line" != "${END_OF_SCRIPT}" ]; do echo "$line"; done >>/script
+  sh -eu /script
+  echo "RESULT exit $?" >&3
+done
 `;
 
-/** What every script begins with: the words that it is written in. */
+/** The words that scripts are written in. */
 export const GUEST_WORDS = `
 result() { echo "RESULT $1 $2" >&3; }
 ask() { echo "ASK $1" >&3; read -r answer <&3; }
@@ -43,4 +48,5 @@ sum() { sha256sum "$@" | cut -d ' ' -f 1; }
 disk() { cat "/sys/block/$1/$2"; }
 # Forgets what has been read: the next read is the disk's.
 forget() { sync; echo 3 >/proc/sys/vm/drop_caches; }
+
 `;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { GUEST_INIT, GUEST_MODULES } from './guest-init.js';
+import { GUEST_INIT, GUEST_MODULES, GUEST_WORDS } from './guest-init.js';
 import { type ArchiveEntry, newcArchive } from './newc-archive.js';
 
 /** Where the script below unpacks Debian's packages. */
@@ -52,6 +52,7 @@ export function loadGuestKit(): GuestKit {
     ...directories.map((path): [string, ArchiveEntry] => [path, 'directory']),
     ['bin/busybox', readFileSync(join(ROOT, 'bin/busybox'))],
     ['init', Buffer.from(GUEST_INIT)],
+    ['words', Buffer.from(GUEST_WORDS)],
     ...modules(),
   ]);
   return { bios: readBuffer(join(ROOT, 'usr/share/seabios/bios.bin')), kernel: readBuffer(join(boot, kernel)), initramfs };

@@ -1,2 +1,2 @@
-export * from './guest-kit.js';
-export * from './boot-guest.js';
+export { Guest, type GuestOptions, type GuestResults } from './guest.js';
+export { type GuestKit, loadGuestKit, whyNoGuest } from './guest-kit.js';
