@@ -1,18 +1,3 @@
-/** In the order in which they need each other. */
-export const GUEST_MODULES = [
-  'virtio',
-  'virtio_ring',
-  'virtio_pci_legacy_dev',
-  'virtio_pci_modern_dev',
-  'virtio_pci',
-  'virtio_blk',
-  'crc16',
-  'mbcache',
-  'jbd2',
-  'crc32c_generic',
-  'ext4',
-];
-
 /** The line behind a script's last. */
 export const END_OF_SCRIPT = '#end';
 
@@ -29,7 +14,7 @@ mount -t devtmpfs dev /dev
 exec </dev/null >/dev/ttyS0 2>&1
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
-for module in ${GUEST_MODULES.join(' ')}; do insmod /modules/$module.ko; done
+while read -r module; do insmod $module; done </modules/order
 while :; do
   cat /words >/script
   echo "ASK script" >&3

@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { GUEST_INIT, GUEST_MODULES, GUEST_WORDS } from './guest-init.js';
+import { GUEST_INIT, GUEST_WORDS } from './guest-init.js';
+import { readModules } from './kernel-modules.js';
 import { type ArchiveEntry, newcArchive } from './newc-archive.js';
 
 /** Where the script below unpacks Debian's packages. */
@@ -27,33 +28,29 @@ function readBuffer(path: string): ArrayBuffer {
   return new Uint8Array(readFileSync(path)).buffer;
 }
 
-/** The modules that the guest loads, wherever the kernel's package has them. */
-function* modules(): Generator<[string, Uint8Array]> {
-  const directory = join(ROOT, 'lib/modules');
-  const found = new Map<string, string>();
-  for (const path of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
-    if (path.endsWith('.ko')) found.set(basename(path, '.ko').replaceAll('-', '_'), join(directory, path));
-  }
-  for (const name of GUEST_MODULES) {
-    const path = found.get(name);
-    if (path === undefined) throw new Error(`the guest's kernel has no module ${name}`);
-    yield [`modules/${name}.ko`, readFileSync(path)];
-  }
-}
+/** What the guest loads; ext4 asks for its checksum by another name than the module's. */
+const MODULES = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4'];
 
-/** Reads what guests boot from. @throws Error telling which script to run where it isn't there */
-export function loadGuestKit(): GuestKit {
+/**
+ * Reads what guests boot from.
+ * @param modules further modules for the guest's kernel
+ * @throws Error telling which script to run where it isn't there
+ */
+export function loadGuestKit(modules: readonly string[] = []): GuestKit {
   const why = whyNoGuest();
   if (why !== undefined) throw new Error(why);
   const boot = join(ROOT, 'boot');
   const kernel = readdirSync(boot).find((name) => name.startsWith('vmlinuz-'))!;
+  const loaded = readModules(join(ROOT, 'lib/modules'), [...MODULES, ...modules]);
+  const moduleFiles = [...loaded].map(([name, content]): [string, ArchiveEntry] => [`modules/${name}.ko`, content]);
   const directories = ['bin', 'dev', 'mnt', 'modules', 'proc', 'sys', 'tmp'];
   const initramfs = newcArchive([
     ...directories.map((path): [string, ArchiveEntry] => [path, 'directory']),
+    ...moduleFiles,
+    ['modules/order', Buffer.from(moduleFiles.map(([path]) => `/${path}\n`).join(''))],
     ['bin/busybox', readFileSync(join(ROOT, 'bin/busybox'))],
     ['init', Buffer.from(GUEST_INIT)],
     ['words', Buffer.from(GUEST_WORDS)],
-    ...modules(),
   ]);
   return { bios: readBuffer(join(ROOT, 'usr/share/seabios/bios.bin')), kernel: readBuffer(join(boot, kernel)), initramfs };
 }
