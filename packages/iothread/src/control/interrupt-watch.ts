@@ -1,0 +1,101 @@
+import type { DeviceChannel } from '../shared/device-channel.js';
+
+export interface InterruptWatchOptions {
+  readonly channel: DeviceChannel;
+  /** Everything that interrupts come from. */
+  readonly sources: readonly number[];
+  /**
+   * Looks at a source. @param rang whether it has interrupted since the last look
+   * @returns whether listeners are to be told
+   */
+  readonly look: (source: number, rang: boolean) => boolean;
+  /** Before waiting for the next interrupt of a source. @returns whether there is something to look at already */
+  readonly arm: (source: number) => boolean;
+  /** What a listener, or a look, threw. */
+  readonly report: (error: Error) => void;
+}
+
+/**
+ * Tells listeners of a device's interrupts, on the thread that the device belongs to: when they wake it up, or whenever it is asked
+ * to look.
+ */
+export class InterruptWatch {
+  readonly #options: InterruptWatchOptions;
+  readonly #listeners = new Set<(source: number) => void>();
+  /** How many interrupts of each source have been seen. */
+  readonly #seen = new Map<number, number>();
+  #waiting = false;
+  #ended = false;
+
+  constructor(options: InterruptWatchOptions) {
+    this.#options = options;
+    for (const source of options.sources) this.#seen.set(source, options.channel.interrupts(source));
+  }
+
+  /** @returns a function that ends it */
+  listen(listener: (source: number) => void): () => void {
+    // One of its own, so that somebody who listens twice is told twice.
+    const own = (source: number): void => {
+      listener(source);
+    };
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  }
+
+  /** Looks at every source without waiting. @returns how many had something to tell */
+  look(): number {
+    let told = 0;
+    for (const source of this.#options.sources) if (this.#lookAt(source)) told++;
+    return told;
+  }
+
+  /** From now on interrupts wake this thread up. */
+  wait(): void {
+    if (this.#waiting || this.#ended) return;
+    this.#waiting = true;
+    for (const source of this.#options.sources) {
+      this.#waitFor(source).catch((error: unknown) => {
+        this.#options.report(error as Error);
+      });
+    }
+  }
+
+  /** The device is gone. */
+  end(): void {
+    this.#ended = true;
+    // Those who wait see that it has ended.
+    for (const source of this.#options.sources) this.#options.channel.interrupt(source);
+  }
+
+  async #waitFor(source: number): Promise<void> {
+    const { channel, arm } = this.#options;
+    while (!this.#ended) {
+      const seen = channel.interrupts(source);
+      this.#lookAt(source);
+      if (arm(source)) continue;
+      await channel.interruptAfter(source, seen);
+    }
+  }
+
+  #lookAt(source: number): boolean {
+    const count = this.#options.channel.interrupts(source);
+    const rang = count !== this.#seen.get(source);
+    this.#seen.set(source, count);
+    try {
+      if (!this.#options.look(source, rang)) return false;
+    } catch (error) {
+      this.#options.report(error as Error);
+      return false;
+    }
+    for (const listener of this.#listeners) {
+      try {
+        listener(source);
+      } catch (error) {
+        this.#options.report(error as Error);
+      }
+    }
+    return true;
+  }
+}
