@@ -549,7 +549,7 @@ const ignored: readonly Row[] = [
   },
 ];
 
-describe.each(RIGS)('%s', (_, Rig) => {
+describe.each(RIGS)('%s', (_way, Rig) => {
   function check(row: Row): void {
     const rig = new Rig(row.options);
     const wantedDisk = rig.device.disk.slice();

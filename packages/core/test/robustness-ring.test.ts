@@ -386,7 +386,7 @@ function longChain(rig: BlockRig, count: number): RawDescriptor[] {
   ];
 }
 
-describe.each(RIGS)('%s', (_, Rig) => {
+describe.each(RIGS)('%s', (_way, Rig) => {
   describe('a chain that breaks the rules fails alone', () => {
     test.each(failed)('$what', ({ options, type = VIRTIO_BLK_T_IN, build, status, usedLength }) => {
       const rig = new Rig(options);

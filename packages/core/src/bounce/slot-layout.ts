@@ -25,7 +25,7 @@ export const STATUS_DESCRIPTOR = 3;
 /** Headers and statuses of different slots don't share this many bytes. */
 const CELL_BYTES = REQUEST_HEADER_BYTES;
 /** Data begins at pages: disks that bypass the page cache want that. */
-export const DATA_ALIGNMENT = 4096;
+const DATA_ALIGNMENT = 4096;
 /** The least that Linux accepts as size_max; no page is split. */
 const LEAST_SIZE_MAX = 4096;
 /** Data segments of a request: enough for a slot of the default size in scattered pages. */

@@ -268,7 +268,7 @@ export class BlockRig {
 }
 
 /** The same where guest memory is bounced. */
-export class BouncedRig extends BlockRig {
+class BouncedRig extends BlockRig {
   constructor(options: RigOptions = {}) {
     super({ ...options, bounced: true });
   }

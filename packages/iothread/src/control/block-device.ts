@@ -135,6 +135,15 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   }
 
   /**
+   * With `completion: 'pull'`, before a pause between two calls of `drain`: what completes next wakes this thread up, once, and those
+   * who listen to interrupts are called.
+   * @returns whether something has completed already: don't pause
+   */
+  arm(): boolean {
+    return this.#watch.arm();
+  }
+
+  /**
    * Waits until no request is in flight, and serves none until `resume`: `saveState` can be called, and guest memory copied. Kicks
    * may come meanwhile; their requests stay in the rings. Who listens to interrupts has been told of all completions.
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED`: the device is served as before

@@ -24,6 +24,8 @@ export class InterruptWatch {
   readonly #listeners = new Set<(source: number) => void>();
   /** How many interrupts of each source have been seen. */
   readonly #seen = new Map<number, number>();
+  /** Sources whose next interrupt wakes this thread up, and how many of theirs had been seen when that was asked for. */
+  readonly #armed = new Map<number, number>();
   #waiting = false;
   #ended = false;
 
@@ -49,6 +51,37 @@ export class InterruptWatch {
     let told = 0;
     for (const source of this.#options.sources) if (this.#lookAt(source)) told++;
     return told;
+  }
+
+  /**
+   * The next interrupt of each source wakes this thread up, once.
+   * @returns whether there is something to look at already
+   */
+  arm(): boolean {
+    const { sources, channel } = this.#options;
+    let stirs = false;
+    for (const source of sources) {
+      const seen = this.#seen.get(source)!;
+      if (this.#options.arm(source) || channel.interrupts(source) !== seen) stirs = true;
+      const waits = this.#armed.has(source);
+      this.#armed.set(source, seen);
+      if (waits) continue;
+      this.#waitOnce(source).catch((error: unknown) => {
+        this.#options.report(error as Error);
+      });
+    }
+    return stirs;
+  }
+
+  async #waitOnce(source: number): Promise<void> {
+    let seen: number;
+    // What was waited for may have been pulled meanwhile, and another one been asked for.
+    do {
+      seen = this.#armed.get(source)!;
+      await this.#options.channel.interruptAfter(source, seen);
+    } while (this.#armed.get(source) !== seen && !this.#ended);
+    this.#armed.delete(source);
+    if (!this.#ended) this.#lookAt(source);
   }
 
   /** From now on interrupts wake this thread up. */
