@@ -7,7 +7,7 @@ import {
   type VirtqueueAddresses,
 } from '@iothreads/core';
 import { BlkDriver, GuestAllocator, startDevice } from '@iothreads/core/testing';
-import { type BlockDevice, DeviceChannel, type DevicePort } from '@iothreads/iothread';
+import type { BlockDevice } from '@iothreads/iothread';
 import { within } from './within.js';
 
 const MEMORY_BYTES = 4 << 20;
@@ -15,6 +15,15 @@ const QUEUE_SIZE = 256;
 const BLOCK_BYTES = 4096;
 
 export const createMemory = (): SharedArrayBuffer => new SharedArrayBuffer(MEMORY_BYTES);
+
+/** Doorbells and interrupts, as a driver uses them; a `DeviceChannel` is one. */
+export interface Line {
+  kick(index: number): void;
+  /** How many interrupts of a queue, or of the configuration, there have been. */
+  interrupts(source: number): number;
+  /** Resolves when there have been more than `seen`. */
+  interruptAfter(source: number, seen: number): Promise<void>;
+}
 
 /** What came of a request. */
 export interface Outcome {
@@ -35,7 +44,7 @@ export class GuestQueue {
   readonly index: number;
   /** Completions seen since the queue was set up; a second one for a request is an exception of the driver's. */
   completions = 0;
-  readonly #channel: DeviceChannel;
+  readonly #line: Line;
   readonly #pending: (Pending | undefined)[];
   #inFlight = 0;
   #pumping = false;
@@ -45,7 +54,7 @@ export class GuestQueue {
     allocator: GuestAllocator,
     addresses: VirtqueueAddresses,
     options: {
-      readonly port: DevicePort;
+      readonly line: Line;
       readonly index: number;
       readonly depth: number;
       readonly eventIdx: boolean;
@@ -54,7 +63,7 @@ export class GuestQueue {
     this.addresses = addresses;
     this.index = options.index;
     this.driver = new BlkDriver(allocator, { ...options, addresses, dataBytes: BLOCK_BYTES });
-    this.#channel = new DeviceChannel(options.port);
+    this.#line = options.line;
     this.#pending = Array.from({ length: options.depth }, () => undefined);
   }
 
@@ -77,7 +86,7 @@ export class GuestQueue {
 
   /** Shows the device what was added; rings if it wants that. */
   go(): void {
-    if (this.driver.publish()) this.#channel.kick(this.index);
+    if (this.driver.publish()) this.#line.kick(this.index);
     if (!this.#pumping) {
       this.#pumping = true;
       this.#pump().catch((error: unknown) => {
@@ -116,11 +125,11 @@ export class GuestQueue {
 
   async #pump(): Promise<void> {
     while (this.#inFlight > 0) {
-      const seen = this.#channel.interrupts(this.index);
+      const seen = this.#line.interrupts(this.index);
       this.#reap();
       if (this.#inFlight === 0) break;
       if (this.driver.queue.enableInterrupts()) continue;
-      await this.#channel.interruptAfter(this.index, seen);
+      await this.#line.interruptAfter(this.index, seen);
     }
     this.#pumping = false;
   }
@@ -145,22 +154,28 @@ export interface GuestOptions {
   readonly features?: bigint;
   /** How many of the device's queues the driver sets up; default: all. */
   readonly queues?: number;
+  /** Default: the device's channel. */
+  readonly line?: Line;
 }
 
 /** The driver of one device. Each start lays out fresh rings and buffers behind those of the start before. */
 export class Guest {
   readonly device: BlockDevice;
-  readonly memory: SharedArrayBuffer;
+  readonly memory: SharedArrayBuffer | ArrayBuffer;
   readonly allocator: GuestAllocator;
   queues: readonly GuestQueue[] = [];
 
-  constructor(device: BlockDevice, memory: SharedArrayBuffer) {
+  constructor(device: BlockDevice, memory: SharedArrayBuffer | ArrayBuffer) {
     this.device = device;
     this.memory = memory;
     this.allocator = new GuestAllocator([{ guestAddress: 0, buffer: memory }]);
   }
 
-  static async start(device: BlockDevice, memory: SharedArrayBuffer, options?: GuestOptions): Promise<Guest> {
+  static async start(
+    device: BlockDevice,
+    memory: SharedArrayBuffer | ArrayBuffer,
+    options?: GuestOptions,
+  ): Promise<Guest> {
     const guest = new Guest(device, memory);
     await guest.start(options);
     return guest;
@@ -180,7 +195,7 @@ export class Guest {
         new GuestQueue(
           this.allocator,
           this.allocator.allocateQueue(Math.min(QUEUE_SIZE, virtio.maxQueueSize)),
-          { port: this.device.port, index, depth: options.depth ?? 64, eventIdx: true },
+          { line: options.line ?? this.device.channel, index, depth: options.depth ?? 64, eventIdx: true },
         ),
     );
   }

@@ -7,6 +7,7 @@ export type VirtioErrorCode =
   | 'ERR_FEATURES'
   | 'ERR_DEVICE_STATUS'
   | 'ERR_DEVICE_OPTION'
+  | 'ERR_STATE'
   | 'ERR_DRIVER';
 
 /**

@@ -21,6 +21,7 @@ import { DriverQueue, GuestAllocator } from '@iothreads/core/testing';
 import { describe, expect, test } from 'vitest';
 import {
   BlockRig,
+  RIGS,
   CAPACITY_SECTORS,
   diskPattern,
   NEXT,
@@ -548,204 +549,206 @@ const ignored: readonly Row[] = [
   },
 ];
 
-function check(row: Row): void {
-  const rig = new BlockRig(row.options);
-  const wantedDisk = rig.device.disk.slice();
-  if (row.disk !== undefined) wantedDisk.set(row.disk[1], row.disk[0]);
-  rig.writeHeader(row.type, row.sector, row.reserved);
-  const view = rig.allocator.view(rig.data, 8192);
-  for (const [i, [sector, sectors, flags]] of (row.ranges ?? []).entries()) {
-    view.setBigUint64(i * 16, BigInt(sector), true);
-    view.setUint32(i * 16 + 8, sectors, true);
-    view.setUint32(i * 16 + 12, flags, true);
+describe.each(RIGS)('%s', (_way, Rig) => {
+  function check(row: Row): void {
+    const rig = new Rig(row.options);
+    const wantedDisk = rig.device.disk.slice();
+    if (row.disk !== undefined) wantedDisk.set(row.disk[1], row.disk[0]);
+    rig.writeHeader(row.type, row.sector, row.reserved);
+    const view = rig.allocator.view(rig.data, 8192);
+    for (const [i, [sector, sectors, flags]] of (row.ranges ?? []).entries()) {
+      view.setBigUint64(i * 16, BigInt(sector), true);
+      view.setUint32(i * 16 + 8, sectors, true);
+      view.setUint32(i * 16 + 12, flags, true);
+    }
+    rig.writeChain(
+      row.parts.map(([place, offset, byteLength, flags = 0], i): RawDescriptor => ({
+        address: rig[place] + offset,
+        byteLength,
+        flags: flags | (i + 1 < row.parts.length ? NEXT : 0),
+      })),
+    );
+    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: row.usedLength }]);
+    expect(rig.statusByte).toBe(row.status ?? NO_STATUS);
+    expect(rig.device.operations).toEqual(row.operations ?? []);
+    expect(firstDifference(rig.device.disk, wantedDisk)).toBe(-1);
+    const changed: GuestRange[] = row.status === undefined ? [] : [[rig.status, 1]];
+    if (row.data !== undefined) {
+      changed.push([rig.data, row.data.length]);
+      expect(rig.bytes(rig.data, row.data.length)).toEqual(row.data);
+    }
+    expect(rig.strayWrites(...changed)).toEqual([]);
+    expect(rig.broken).toBe(false);
+    if (row.options?.limits?.readOnly !== true && row.options?.limits?.capacitySectors === undefined) {
+      expect(rig.stillWorks()).toBe(true);
+    }
   }
-  rig.writeChain(
-    row.parts.map(([place, offset, byteLength, flags = 0], i): RawDescriptor => ({
-      address: rig[place] + offset,
-      byteLength,
-      flags: flags | (i + 1 < row.parts.length ? NEXT : 0),
-    })),
-  );
-  expect(rig.serve(0)).toEqual([{ head: 0, usedLength: row.usedLength }]);
-  expect(rig.statusByte).toBe(row.status ?? NO_STATUS);
-  expect(rig.device.operations).toEqual(row.operations ?? []);
-  expect(firstDifference(rig.device.disk, wantedDisk)).toBe(-1);
-  const changed: GuestRange[] = row.status === undefined ? [] : [[rig.status, 1]];
-  if (row.data !== undefined) {
-    changed.push([rig.data, row.data.length]);
-    expect(rig.bytes(rig.data, row.data.length)).toEqual(row.data);
-  }
-  expect(rig.strayWrites(...changed)).toEqual([]);
-  expect(rig.queue.broken).toBe(false);
-  if (row.options?.limits?.readOnly !== true && row.options?.limits?.capacitySectors === undefined) {
-    expect(rig.stillWorks()).toBe(true);
-  }
-}
 
-describe('no assumption about framing', () => {
-  test.each(framing)('$what', check);
+  describe('no assumption about framing', () => {
+    test.each(framing)('$what', check);
 
-  test('header and data in one descriptor', () => {
-    const rig = new BlockRig();
-    // The header lies right before the data it writes.
-    rig.writeHeader(OUT, 9, 0, rig.data);
-    rig.writeChain([
-      { address: rig.data, byteLength: 16 + 512, flags: NEXT },
-      { address: rig.status, byteLength: 1, flags: WRITE },
-    ]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
-    expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
-    expect(rig.strayWrites([rig.status, 1])).toEqual([]);
-    expect(rig.device.disk.slice(9 * 512, 10 * 512)).toEqual(inMemory(16, 512));
-    expect(rig.stillWorks()).toBe(true);
-  });
-
-  test('the status on the far side of a region border from its data', () => {
-    const rig = new BlockRig();
-    rig.writeHeader(IN, 4);
-    rig.writeChain([
-      { address: rig.header, byteLength: 16, flags: NEXT },
-      { address: SECOND_REGION - 512, byteLength: 513, flags: WRITE },
-    ]);
-    rig.bytes(SECOND_REGION, 1)[0] = NO_STATUS;
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    expect(rig.bytes(SECOND_REGION, 1)[0]).toBe(VIRTIO_BLK_S_OK);
-    expect(rig.bytes(SECOND_REGION - 512, 512)).toEqual(onDisk(4 * 512, 512));
-    expect(rig.strayWrites([SECOND_REGION - 512, 513])).toEqual([]);
-    expect(rig.stillWorks()).toBe(true);
-  });
-
-  test('bad and good requests in one batch, each with its own answer', () => {
-    const rig = new BlockRig({ queueSize: 16 });
-    rig.writeHeader(IN, 1);
-    const statuses = [0, 1, 2].map((i) => rig.status - 15 + i);
-    rig.writeChain([
-      { address: rig.header, byteLength: 16, flags: NEXT, next: 1 },
-      { address: rig.data, byteLength: 100, flags: WRITE | NEXT, next: 2 },
-      { address: statuses[0]!, byteLength: 1, flags: WRITE },
-      { address: rig.header, byteLength: 16, flags: NEXT, next: 4 },
-      { address: rig.data, byteLength: 512, flags: WRITE | NEXT, next: 5 },
-      { address: statuses[1]!, byteLength: 1, flags: WRITE },
-      { address: rig.header, byteLength: 16, flags: 0 },
-    ]);
-    expect(rig.serve(0, 6, 3)).toEqual([
-      { head: 0, usedLength: 1 },
-      { head: 6, usedLength: 0 },
-      { head: 3, usedLength: 513 },
-    ]);
-    expect(rig.bytes(statuses[0]!, 2)).toEqual(Uint8Array.of(VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK));
-    expect(rig.strayWrites([statuses[0]!, 2], [rig.data, 512])).toEqual([]);
-    expect(rig.stillWorks()).toBe(true);
-  });
-});
-
-describe('a malformed request gets IOERR, or nothing where there is no status byte', () => {
-  test.each(malformed)('$what', check);
-});
-
-describe('beyond the capacity is IOERR', () => {
-  test.each(beyond)('$what', check);
-  test.each(lastSectors)('up to it is not: $what', check);
-
-  test('more than 2 GiB in one request, through descriptors that name the same memory', () => {
-    const pieceBytes = 2 ** 22;
-    const allocator = new GuestAllocator([{ guestAddress: 0, buffer: new ArrayBuffer(2 * pieceBytes) }]);
-    const addresses = allocator.allocateQueue(1024);
-    const [header, status, piece] = [
-      allocator.allocate(16),
-      allocator.allocate(1),
-      allocator.allocate(pieceBytes),
-    ];
-    const queue = new Virtqueue(allocator.memory, addresses, { indirect: false, eventIdx: false });
-    const driver = new DriverQueue(allocator.memory, addresses, { eventIdx: false });
-    const parser = new RequestParser({
-      capacitySectors: 2 ** 40,
-      readOnly: false,
-      discard: false,
-      writeZeroes: false,
-      serial: new Uint8Array(0),
-    });
-    allocator.view(header, 16).setUint32(0, OUT, true);
-    const settledWith = (pieces: number, last: number): number => {
-      const data = Array.from({ length: pieces }, (_, i) => ({
-        address: piece,
-        byteLength: i + 1 < pieces ? pieceBytes : last,
-        writable: false,
-      }));
-      driver.add([
-        { address: header, byteLength: 16, writable: false },
-        ...data,
-        { address: status, byteLength: 1, writable: true },
+    test('header and data in one descriptor', () => {
+      const rig = new Rig();
+      // The header lies right before the data it writes.
+      rig.writeHeader(OUT, 9, 0, rig.data);
+      rig.writeChain([
+        { address: rig.data, byteLength: 16 + 512, flags: NEXT },
+        { address: rig.status, byteLength: 1, flags: WRITE },
       ]);
-      driver.publish();
-      const request = new BlockRequest();
-      expect(queue.pop(request)).toBe(Popped.CHAIN);
-      parser.parse(request, true);
-      queue.push(request.head, 1);
-      queue.publish();
-      driver.takeUsed();
-      return request.settled;
-    };
-    expect(settledWith(512, pieceBytes - 512)).toBe(-1);
-    expect(settledWith(512, pieceBytes)).toBe(VIRTIO_BLK_S_IOERR);
-    expect(settledWith(1022, pieceBytes)).toBe(VIRTIO_BLK_S_IOERR);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
+      expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
+      expect(rig.strayWrites([rig.status, 1])).toEqual([]);
+      expect(rig.device.disk.slice(9 * 512, 10 * 512)).toEqual(inMemory(16, 512));
+      expect(rig.stillWorks()).toBe(true);
+    });
+
+    test('the status on the far side of a region border from its data', () => {
+      const rig = new Rig();
+      rig.writeHeader(IN, 4);
+      rig.writeChain([
+        { address: rig.header, byteLength: 16, flags: NEXT },
+        { address: SECOND_REGION - 512, byteLength: 513, flags: WRITE },
+      ]);
+      rig.bytes(SECOND_REGION, 1)[0] = NO_STATUS;
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      expect(rig.bytes(SECOND_REGION, 1)[0]).toBe(VIRTIO_BLK_S_OK);
+      expect(rig.bytes(SECOND_REGION - 512, 512)).toEqual(onDisk(4 * 512, 512));
+      expect(rig.strayWrites([SECOND_REGION - 512, 513])).toEqual([]);
+      expect(rig.stillWorks()).toBe(true);
+    });
+
+    test('bad and good requests in one batch, each with its own answer', () => {
+      const rig = new Rig({ queueSize: 16 });
+      rig.writeHeader(IN, 1);
+      const statuses = [0, 1, 2].map((i) => rig.status - 15 + i);
+      rig.writeChain([
+        { address: rig.header, byteLength: 16, flags: NEXT, next: 1 },
+        { address: rig.data, byteLength: 100, flags: WRITE | NEXT, next: 2 },
+        { address: statuses[0]!, byteLength: 1, flags: WRITE },
+        { address: rig.header, byteLength: 16, flags: NEXT, next: 4 },
+        { address: rig.data, byteLength: 512, flags: WRITE | NEXT, next: 5 },
+        { address: statuses[1]!, byteLength: 1, flags: WRITE },
+        { address: rig.header, byteLength: 16, flags: 0 },
+      ]);
+      expect(rig.serve(0, 6, 3)).toEqual([
+        { head: 0, usedLength: 1 },
+        { head: 6, usedLength: 0 },
+        { head: 3, usedLength: 513 },
+      ]);
+      expect(rig.bytes(statuses[0]!, 2)).toEqual(Uint8Array.of(VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK));
+      expect(rig.strayWrites([statuses[0]!, 2], [rig.data, 512])).toEqual([]);
+      expect(rig.stillWorks()).toBe(true);
+    });
+  });
+
+  describe('a malformed request gets IOERR, or nothing where there is no status byte', () => {
+    test.each(malformed)('$what', check);
+  });
+
+  describe('beyond the capacity is IOERR', () => {
+    test.each(beyond)('$what', check);
+    test.each(lastSectors)('up to it is not: $what', check);
+
+    test('more than 2 GiB in one request, through descriptors that name the same memory', () => {
+      const pieceBytes = 2 ** 22;
+      const allocator = new GuestAllocator([{ guestAddress: 0, buffer: new ArrayBuffer(2 * pieceBytes) }]);
+      const addresses = allocator.allocateQueue(1024);
+      const [header, status, piece] = [
+        allocator.allocate(16),
+        allocator.allocate(1),
+        allocator.allocate(pieceBytes),
+      ];
+      const queue = new Virtqueue(allocator.memory, addresses, { indirect: false, eventIdx: false });
+      const driver = new DriverQueue(allocator.memory, addresses, { eventIdx: false });
+      const parser = new RequestParser({
+        capacitySectors: 2 ** 40,
+        readOnly: false,
+        discard: false,
+        writeZeroes: false,
+        serial: new Uint8Array(0),
+      });
+      allocator.view(header, 16).setUint32(0, OUT, true);
+      const settledWith = (pieces: number, last: number): number => {
+        const data = Array.from({ length: pieces }, (_, i) => ({
+          address: piece,
+          byteLength: i + 1 < pieces ? pieceBytes : last,
+          writable: false,
+        }));
+        driver.add([
+          { address: header, byteLength: 16, writable: false },
+          ...data,
+          { address: status, byteLength: 1, writable: true },
+        ]);
+        driver.publish();
+        const request = new BlockRequest();
+        expect(queue.pop(request)).toBe(Popped.CHAIN);
+        parser.parse(request, true);
+        queue.push(request.head, 1);
+        queue.publish();
+        driver.takeUsed();
+        return request.settled;
+      };
+      expect(settledWith(512, pieceBytes - 512)).toBe(-1);
+      expect(settledWith(512, pieceBytes)).toBe(VIRTIO_BLK_S_IOERR);
+      expect(settledWith(1022, pieceBytes)).toBe(VIRTIO_BLK_S_IOERR);
+    });
+  });
+
+  describe('a read-only disk: what changes it is IOERR, the rest works', () => {
+    test.each(readOnlyRows)('$what', check);
+  });
+
+  describe('a flush ignores what comes with it', () => {
+    test.each(flushes)('$what', check);
+  });
+
+  describe('the id', () => {
+    test.each(ids)('$what', check);
+  });
+
+  describe('what is unknown or not offered is UNSUPP', () => {
+    test.each(unknown)('$what', check);
+  });
+
+  describe('discard and write-zeroes', () => {
+    test.each(rangeRows)('$what', check);
+  });
+
+  describe('ignored', () => {
+    test.each(ignored)('$what', check);
   });
 });
 
-describe('a read-only disk: what changes it is IOERR, the rest works', () => {
-  test.each(readOnlyRows)('$what', check);
-});
-
-describe('a flush ignores what comes with it', () => {
-  test.each(flushes)('$what', check);
-});
-
-describe('the id', () => {
-  test.each(ids)('$what', check);
-});
-
-describe('what is unknown or not offered is UNSUPP', () => {
-  test.each(unknown)('$what', check);
-});
-
-describe('discard and write-zeroes', () => {
-  test.each(rangeRows)('$what', check);
-
-  test('a range at a sector above 2^32 is placed exactly', () => {
-    const rig = new BlockRig();
-    const parser = new RequestParser({
-      capacitySectors: 2 ** 44,
-      readOnly: false,
-      discard: true,
-      writeZeroes: true,
-      serial: new Uint8Array(0),
-    });
-    rig.writeHeader(ZEROES);
-    const view = rig.allocator.view(rig.data, 16);
-    view.setBigUint64(0, 2n ** 44n - 3n, true);
-    view.setUint32(8, 3, true);
-    view.setUint32(12, RANGE_FLAG_UNMAP, true);
-    rig.writeChain([
-      { address: rig.header, byteLength: 16, flags: NEXT },
-      { address: rig.data, byteLength: 16, flags: NEXT },
-      { address: rig.status, byteLength: 1, flags: WRITE },
-    ]);
-    rig.driver.makeAvailable(0);
-    rig.driver.publish();
-    const request = new BlockRequest();
-    expect(rig.queue.pop(request)).toBe(Popped.CHAIN);
-    parser.parse(request, true);
-    expect(request).toMatchObject({
-      settled: -1,
-      operation: BlockOperation.WRITE_ZEROES,
-      rangeCount: 1,
-      rangePositions: [(2 ** 44 - 3) * 512],
-      rangeLengths: [1536],
-      rangeUnmaps: [1],
-    });
+test('a range at a sector above 2^32 is placed exactly', () => {
+  const rig = new BlockRig();
+  const parser = new RequestParser({
+    capacitySectors: 2 ** 44,
+    readOnly: false,
+    discard: true,
+    writeZeroes: true,
+    serial: new Uint8Array(0),
   });
-});
-
-describe('ignored', () => {
-  test.each(ignored)('$what', check);
+  rig.writeHeader(ZEROES);
+  const view = rig.allocator.view(rig.data, 16);
+  view.setBigUint64(0, 2n ** 44n - 3n, true);
+  view.setUint32(8, 3, true);
+  view.setUint32(12, RANGE_FLAG_UNMAP, true);
+  rig.writeChain([
+    { address: rig.header, byteLength: 16, flags: NEXT },
+    { address: rig.data, byteLength: 16, flags: NEXT },
+    { address: rig.status, byteLength: 1, flags: WRITE },
+  ]);
+  rig.driver.makeAvailable(0);
+  rig.driver.publish();
+  const request = new BlockRequest();
+  expect(rig.queue.pop(request)).toBe(Popped.CHAIN);
+  parser.parse(request, true);
+  expect(request).toMatchObject({
+    settled: -1,
+    operation: BlockOperation.WRITE_ZEROES,
+    rangeCount: 1,
+    rangePositions: [(2 ** 44 - 3) * 512],
+    rangeLengths: [1536],
+    rangeUnmaps: [1],
+  });
 });

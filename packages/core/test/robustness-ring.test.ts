@@ -23,6 +23,7 @@ import { startDevice } from '@iothreads/core/testing';
 import { describe, expect, test } from 'vitest';
 import {
   BlockRig,
+  RIGS,
   diskPattern,
   FIRST_REGION,
   HOLE,
@@ -385,163 +386,165 @@ function longChain(rig: BlockRig, count: number): RawDescriptor[] {
   ];
 }
 
-describe('a chain that breaks the rules fails alone', () => {
-  test.each(failed)('$what', ({ options, type = VIRTIO_BLK_T_IN, build, status, usedLength }) => {
-    const rig = new BlockRig(options);
-    const disk = rig.device.disk.slice();
-    rig.writeHeader(type);
-    rig.writeChain(build(rig));
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength }]);
-    expect(rig.statusByte).toBe(status ?? NO_STATUS);
-    expect(rig.strayWrites(...(status === undefined ? [] : [[rig.status, 1] as const]))).toEqual([]);
-    expect(rig.device.operations).toEqual([]);
-    expect(firstDifference(rig.device.disk, disk)).toBe(-1);
-    expect(rig.queue.broken).toBe(false);
-    expect(rig.queue.inFlight).toBe(0);
-    expect(rig.stillWorks()).toBe(true);
+describe.each(RIGS)('%s', (_way, Rig) => {
+  describe('a chain that breaks the rules fails alone', () => {
+    test.each(failed)('$what', ({ options, type = VIRTIO_BLK_T_IN, build, status, usedLength }) => {
+      const rig = new Rig(options);
+      const disk = rig.device.disk.slice();
+      rig.writeHeader(type);
+      rig.writeChain(build(rig));
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength }]);
+      expect(rig.statusByte).toBe(status ?? NO_STATUS);
+      expect(rig.strayWrites(...(status === undefined ? [] : [[rig.status, 1] as const]))).toEqual([]);
+      expect(rig.device.operations).toEqual([]);
+      expect(firstDifference(rig.device.disk, disk)).toBe(-1);
+      expect(rig.broken).toBe(false);
+      expect(rig.inFlight).toBe(0);
+      expect(rig.stillWorks()).toBe(true);
+    });
   });
-});
 
-describe('what looks odd and is right works', () => {
-  const expectRead = (rig: BlockRig, address: number, byteLength: number): void => {
-    const wanted = Uint8Array.from({ length: byteLength }, (_, i) => diskPattern(i));
-    const got = Uint8Array.from(wanted, (_, i) => rig.bytes(address + i, 1)[0]!);
-    expect(got).toEqual(wanted);
-    expect(rig.strayWrites([rig.status, 1], [address, byteLength])).toEqual([]);
-    expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
-    expect(rig.stillWorks()).toBe(true);
-  };
+  describe('what looks odd and is right works', () => {
+    const expectRead = (rig: BlockRig, address: number, byteLength: number): void => {
+      const wanted = Uint8Array.from({ length: byteLength }, (_, i) => diskPattern(i));
+      const got = Uint8Array.from(wanted, (_, i) => rig.bytes(address + i, 1)[0]!);
+      expect(got).toEqual(wanted);
+      expect(rig.strayWrites([rig.status, 1], [address, byteLength])).toEqual([]);
+      expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
+      expect(rig.stillWorks()).toBe(true);
+    };
 
-  test.each([1, 255, 256, 511])(
-    'a read into a buffer that spans adjoining regions, %i bytes before',
-    (before) => {
-      const rig = new BlockRig();
-      const address = SECOND_REGION - before;
-      rig.writeHeader(VIRTIO_BLK_T_IN);
-      rig.writeChain([headerOf(rig), { address, byteLength: 512, flags: WRITE | NEXT }, statusOf(rig)]);
-      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-      expectRead(rig, address, 512);
-    },
-  );
-
-  test('a write from a buffer that spans adjoining regions', () => {
-    const rig = new BlockRig();
-    const address = SECOND_REGION - 100;
-    for (let i = 0; i < 512; i++) rig.bytes(address + i, 1)[0] = pattern(i);
-    rig.writeHeader(VIRTIO_BLK_T_OUT, 3);
-    rig.writeChain([headerOf(rig), { address, byteLength: 512, flags: NEXT }, statusOf(rig)]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
-    expect(rig.strayWrites([rig.status, 1])).toEqual([]);
-    expect(rig.device.disk.slice(3 * 512, 4 * 512)).toEqual(
-      Uint8Array.from({ length: 512 }, (_, i) => pattern(i)),
+    test.each([1, 255, 256, 511])(
+      'a read into a buffer that spans adjoining regions, %i bytes before',
+      (before) => {
+        const rig = new Rig();
+        const address = SECOND_REGION - before;
+        rig.writeHeader(VIRTIO_BLK_T_IN);
+        rig.writeChain([headerOf(rig), { address, byteLength: 512, flags: WRITE | NEXT }, statusOf(rig)]);
+        expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+        expectRead(rig, address, 512);
+      },
     );
-    expect(rig.stillWorks()).toBe(true);
-  });
 
-  test('a header that spans adjoining regions', () => {
-    const rig = new BlockRig();
-    const address = SECOND_REGION - 16 + 7;
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    for (let i = 0; i < 16; i++) rig.bytes(address + i, 1)[0] = rig.bytes(rig.header + i, 1)[0]!;
-    rig.writeChain([{ address, byteLength: 16, flags: NEXT }, dataOf(rig, WRITE | NEXT), statusOf(rig)]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    expectRead(rig, rig.data, 512);
-  });
+    test('a write from a buffer that spans adjoining regions', () => {
+      const rig = new Rig();
+      const address = SECOND_REGION - 100;
+      for (let i = 0; i < 512; i++) rig.bytes(address + i, 1)[0] = pattern(i);
+      rig.writeHeader(VIRTIO_BLK_T_OUT, 3);
+      rig.writeChain([headerOf(rig), { address, byteLength: 512, flags: NEXT }, statusOf(rig)]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
+      expect(rig.strayWrites([rig.status, 1])).toEqual([]);
+      expect(rig.device.disk.slice(3 * 512, 4 * 512)).toEqual(
+        Uint8Array.from({ length: 512 }, (_, i) => pattern(i)),
+      );
+      expect(rig.stillWorks()).toBe(true);
+    });
 
-  test('an indirect table that spans adjoining regions, a descriptor on the border included', () => {
-    const rig = new BlockRig();
-    const address = SECOND_REGION - 24;
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    rig.writeTable([headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)], address);
-    rig.writeChain([{ address, byteLength: 48, flags: INDIRECT }]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    expectRead(rig, rig.data, 512);
-  });
+    test('a header that spans adjoining regions', () => {
+      const rig = new Rig();
+      const address = SECOND_REGION - 16 + 7;
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      for (let i = 0; i < 16; i++) rig.bytes(address + i, 1)[0] = rig.bytes(rig.header + i, 1)[0]!;
+      rig.writeChain([{ address, byteLength: 16, flags: NEXT }, dataOf(rig, WRITE | NEXT), statusOf(rig)]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      expectRead(rig, rig.data, 512);
+    });
 
-  test('zero-length descriptors are skipped, wherever they are and wherever they point', () => {
-    const rig = new BlockRig({ queueSize: 16 });
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    rig.writeChain([
-      { address: 2n ** 64n - 1n, byteLength: 0, flags: NEXT },
-      headerOf(rig),
-      { address: HOLE, byteLength: 0, flags: NEXT },
-      { address: HOLE, byteLength: 0, flags: WRITE | NEXT },
-      dataOf(rig, WRITE | NEXT),
-      { address: 0, byteLength: 0, flags: NEXT | WRITE },
-      statusOf(rig, WRITE | NEXT),
-      { address: rig.data, byteLength: 0, flags: WRITE },
-    ]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    // The readable one between two writable ones has no bytes and so no direction.
-    expectRead(rig, rig.data, 512);
-  });
+    test('an indirect table that spans adjoining regions, a descriptor on the border included', () => {
+      const rig = new Rig();
+      const address = SECOND_REGION - 24;
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      rig.writeTable([headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)], address);
+      rig.writeChain([{ address, byteLength: 48, flags: INDIRECT }]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      expectRead(rig, rig.data, 512);
+    });
 
-  test('a chain of nothing but zero-length descriptors has no status byte', () => {
-    const rig = new BlockRig();
-    rig.writeChain([
-      { address: rig.header, byteLength: 0, flags: NEXT },
-      { address: rig.status, byteLength: 0, flags: WRITE },
-    ]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 0 }]);
-    expect(rig.strayWrites()).toEqual([]);
-    expect(rig.stillWorks()).toBe(true);
-  });
+    test('zero-length descriptors are skipped, wherever they are and wherever they point', () => {
+      const rig = new Rig({ queueSize: 16 });
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      rig.writeChain([
+        { address: 2n ** 64n - 1n, byteLength: 0, flags: NEXT },
+        headerOf(rig),
+        { address: HOLE, byteLength: 0, flags: NEXT },
+        { address: HOLE, byteLength: 0, flags: WRITE | NEXT },
+        dataOf(rig, WRITE | NEXT),
+        { address: 0, byteLength: 0, flags: NEXT | WRITE },
+        statusOf(rig, WRITE | NEXT),
+        { address: rig.data, byteLength: 0, flags: WRITE },
+      ]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      // The readable one between two writable ones has no bytes and so no direction.
+      expectRead(rig, rig.data, 512);
+    });
 
-  test('the WRITE flag on an indirect descriptor is ignored', () => {
-    const rig = new BlockRig();
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    rig.writeTable([headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)]);
-    rig.writeChain([tableOf(rig, 3, INDIRECT | WRITE)]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    expectRead(rig, rig.data, 512);
-  });
+    test('a chain of nothing but zero-length descriptors has no status byte', () => {
+      const rig = new Rig();
+      rig.writeChain([
+        { address: rig.header, byteLength: 0, flags: NEXT },
+        { address: rig.status, byteLength: 0, flags: WRITE },
+      ]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 0 }]);
+      expect(rig.strayWrites()).toEqual([]);
+      expect(rig.stillWorks()).toBe(true);
+    });
 
-  test.each([1, 2])('%i direct descriptors followed by an indirect one', (direct) => {
-    const rig = new BlockRig();
-    const chain = [headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)];
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    rig.writeTable(chain.slice(direct));
-    rig.writeChain([...chain.slice(0, direct), tableOf(rig, 3 - direct)]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
-    expectRead(rig, rig.data, 512);
-  });
+    test('the WRITE flag on an indirect descriptor is ignored', () => {
+      const rig = new Rig();
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      rig.writeTable([headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)]);
+      rig.writeChain([tableOf(rig, 3, INDIRECT | WRITE)]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      expectRead(rig, rig.data, 512);
+    });
 
-  test('a chain as long as the ring', () => {
-    const rig = new BlockRig({ queueSize: 8 });
-    rig.writeHeader(VIRTIO_BLK_T_IN);
-    rig.writeChain([
-      headerOf(rig),
-      ...Array.from({ length: 6 }, (_, i) => ({
-        address: rig.data + i * 512,
-        byteLength: 512,
-        flags: WRITE | NEXT,
-      })),
-      statusOf(rig),
-    ]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 6 * 512 + 1 }]);
-    expectRead(rig, rig.data, 6 * 512);
-  });
+    test.each([1, 2])('%i direct descriptors followed by an indirect one', (direct) => {
+      const rig = new Rig();
+      const chain = [headerOf(rig), dataOf(rig, WRITE | NEXT), statusOf(rig)];
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      rig.writeTable(chain.slice(direct));
+      rig.writeChain([...chain.slice(0, direct), tableOf(rig, 3 - direct)]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 513 }]);
+      expectRead(rig, rig.data, 512);
+    });
 
-  test('an indirect chain of the most descriptors, in a ring of 8', () => {
-    const rig = new BlockRig({ queueSize: 8 });
-    rig.writeHeader(VIRTIO_BLK_T_OUT, 2);
-    rig.writeTable(longChain(rig, MAX_CHAIN_DESCRIPTORS));
-    rig.writeChain([tableOf(rig, MAX_CHAIN_DESCRIPTORS)]);
-    expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
-    expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
-    expect(rig.strayWrites([rig.status, 1])).toEqual([]);
-    const wanted = Uint8Array.from({ length: 8192 }, (_, i) => pattern((1023 - (i >> 3)) * 8 + (i & 7)));
-    expect(firstDifference(rig.device.disk.subarray(1024, 1024 + 8192), wanted)).toBe(-1);
-    expect(rig.stillWorks()).toBe(true);
-  });
+    test('a chain as long as the ring', () => {
+      const rig = new Rig({ queueSize: 8 });
+      rig.writeHeader(VIRTIO_BLK_T_IN);
+      rig.writeChain([
+        headerOf(rig),
+        ...Array.from({ length: 6 }, (_, i) => ({
+          address: rig.data + i * 512,
+          byteLength: 512,
+          flags: WRITE | NEXT,
+        })),
+        statusOf(rig),
+      ]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 6 * 512 + 1 }]);
+      expectRead(rig, rig.data, 6 * 512);
+    });
 
-  test('spurious runs of the device, without anything available, change nothing', () => {
-    const rig = new BlockRig();
-    expect(rig.serve()).toEqual([]);
-    expect(rig.serve()).toEqual([]);
-    expect(rig.strayWrites()).toEqual([]);
-    expect(rig.device.interrupts).toBe(0);
-    expect(rig.stillWorks()).toBe(true);
+    test('an indirect chain of the most descriptors, in a ring of 8', () => {
+      const rig = new Rig({ queueSize: 8 });
+      rig.writeHeader(VIRTIO_BLK_T_OUT, 2);
+      rig.writeTable(longChain(rig, MAX_CHAIN_DESCRIPTORS));
+      rig.writeChain([tableOf(rig, MAX_CHAIN_DESCRIPTORS)]);
+      expect(rig.serve(0)).toEqual([{ head: 0, usedLength: 1 }]);
+      expect(rig.statusByte).toBe(VIRTIO_BLK_S_OK);
+      expect(rig.strayWrites([rig.status, 1])).toEqual([]);
+      const wanted = Uint8Array.from({ length: 8192 }, (_, i) => pattern((1023 - (i >> 3)) * 8 + (i & 7)));
+      expect(firstDifference(rig.device.disk.subarray(1024, 1024 + 8192), wanted)).toBe(-1);
+      expect(rig.stillWorks()).toBe(true);
+    });
+
+    test('spurious runs of the device, without anything available, change nothing', () => {
+      const rig = new Rig();
+      expect(rig.serve()).toEqual([]);
+      expect(rig.serve()).toEqual([]);
+      expect(rig.strayWrites()).toEqual([]);
+      expect(rig.device.interrupts).toBe(0);
+      expect(rig.stillWorks()).toBe(true);
+    });
   });
 });
 

@@ -2,6 +2,7 @@
 export { IOThreadRuntime } from './control/runtime.js';
 export type { BlockStatsReport, IOThreadReport, RuntimeEvents, RuntimeOptions } from './control/runtime.js';
 export { BlockDevice } from './control/block-device.js';
+export type { DeviceState, QueuePosition } from './control/device-state.js';
 export { ExportedDevice, type ExportedQueue } from './control/exported-device.js';
 export { checkConfiguration } from './control/configuration.js';
 export type {

@@ -12,6 +12,10 @@ export type IOThreadErrorCode =
   /** Requests were still in flight when the time to drain was over. */
   | 'ERR_DRAIN_TIMEOUT'
   | 'ERR_RUNTIME_CLOSED'
+  /** The state of a device can be saved while it is quiesced, not before. */
+  | 'ERR_NOT_QUIESCED'
+  /** A saved state is none, or does not fit the device that it is to be restored into. */
+  | 'ERR_STATE'
   /** A ring can't be trusted any more; it is not served until it is started anew. */
   | 'ERR_RING_BROKEN'
   /** Only Linux has what is asked for, or a package is missing. */

@@ -39,6 +39,9 @@ export class GuestMemory {
     this.#recent = sorted[0]!;
   }
 
+  /** Catches up with where its bytes are at present; memory that never moves has nothing to do. Before rings are looked at. */
+  follow(): void {}
+
   /** The region that holds `address`, if any. */
   regionAt(address: number): MemoryRegion | undefined {
     this.#wanted[0] = address;

@@ -23,10 +23,10 @@ export interface MemoryRegionOptions {
 export class MemoryRegion {
   readonly guestAddress: number;
   readonly size: number;
-  readonly buffer: ArrayBuffer | SharedArrayBuffer;
+  buffer: ArrayBuffer | SharedArrayBuffer;
   readonly byteOffset: number;
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
+  bytes: Uint8Array;
+  view: DataView;
   /** Address of the first byte in this process, NaN as long as nobody who calls C has asked for it. */
   hostAddress: number;
 
@@ -55,5 +55,21 @@ export class MemoryRegion {
     this.bytes = new Uint8Array(buffer, byteOffset, size);
     this.view = new DataView(buffer, byteOffset, size);
     this.hostAddress = options.hostAddress ?? NaN;
+  }
+
+  /**
+   * The same bytes are in another buffer from now on, at the same place in it; the views over the old one are forgotten.
+   * @throws VirtioError `ERR_MEMORY_REGION` when the buffer ends before the region does
+   */
+  relocate(buffer: ArrayBuffer | SharedArrayBuffer): void {
+    if (buffer.byteLength - this.byteOffset < this.size) {
+      throw new VirtioError(
+        'ERR_MEMORY_REGION',
+        `guest memory has shrunk: the region at ${this.guestAddress} needs ${this.byteOffset + this.size} bytes`,
+      );
+    }
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer, this.byteOffset, this.size);
+    this.view = new DataView(buffer, this.byteOffset, this.size);
   }
 }

@@ -1,7 +1,7 @@
 import type { VirtqueueAddresses } from '../virtqueue/split-ring.js';
 import { VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../virtqueue/split-ring.js';
 import { REQUEST_HEADER_BYTES, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_GET_ID } from '../virtio-blk/constants.js';
-import { DriverQueue } from './driver-queue.js';
+import { DriverQueue } from '../virtqueue/driver-queue.js';
 import type { GuestAllocator } from './guest-allocator.js';
 
 export interface BlkDriverOptions {

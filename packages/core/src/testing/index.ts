@@ -1,5 +1,5 @@
 // Driver side, for tests of devices: ours and other people's.
 export * from './blk-driver.js';
-export * from './driver-queue.js';
 export * from './guest-allocator.js';
 export * from './handshake.js';
+export * from '../virtqueue/driver-queue.js';

@@ -6,6 +6,7 @@ export const BLK_CONFIG_BYTES = 60;
 
 /** Byte offsets of the fields that the device fills in. */
 const CAPACITY = 0;
+const SIZE_MAX = 8;
 const SEG_MAX = 12;
 const BLK_SIZE = 20;
 const PHYSICAL_BLOCK_EXP = 24;
@@ -29,6 +30,10 @@ export interface BlkConfigOptions {
   readonly logicalBlockSize: number;
   readonly discard: boolean;
   readonly writeZeroes: boolean;
+  /** The longest data segment of a request, bytes (VIRTIO_BLK_F_SIZE_MAX); default: no bound. */
+  readonly sizeMax?: number | undefined;
+  /** The most data segments of a request, where it is less than what `queueSize` allows. */
+  readonly segMax?: number | undefined;
 }
 
 /** The configuration space of a virtio-blk device. Reads are bounded; only `writeback` can be written. */
@@ -40,7 +45,9 @@ export class BlkConfigSpace {
     const view = this.#view;
     const sectorsPerBlock = options.logicalBlockSize / 512;
     this.capacitySectors = options.capacitySectors;
-    view.setUint32(SEG_MAX, Math.max(1, Math.min(options.queueSize, MAX_CHAIN_DESCRIPTORS) - 2), true);
+    const chain = Math.max(1, Math.min(options.queueSize, MAX_CHAIN_DESCRIPTORS) - 2);
+    view.setUint32(SIZE_MAX, options.sizeMax ?? 0, true);
+    view.setUint32(SEG_MAX, Math.min(options.segMax ?? Infinity, chain), true);
     view.setUint32(BLK_SIZE, options.logicalBlockSize, true);
     // Physical blocks of 4 KiB, as file systems below have them: 2^exp logical blocks.
     view.setUint8(PHYSICAL_BLOCK_EXP, Math.log2(4096 / options.logicalBlockSize));

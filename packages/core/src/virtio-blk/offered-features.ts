@@ -12,6 +12,7 @@ import {
   VIRTIO_BLK_F_MQ,
   VIRTIO_BLK_F_RO,
   VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_SIZE_MAX,
   VIRTIO_BLK_F_TOPOLOGY,
   VIRTIO_BLK_F_WRITE_ZEROES,
 } from './constants.js';
@@ -22,9 +23,10 @@ export interface OfferedFeaturesOptions {
   readonly readOnly: boolean;
   readonly discard: boolean;
   readonly writeZeroes: boolean;
+  readonly sizeMax?: number | undefined;
 }
 
-/** The feature bits of a virtio-blk device (virtio 1.3 sections 5.2.3 and 6). SIZE_MAX is left out: buffers have no bound. */
+/** The feature bits of a virtio-blk device (virtio 1.3 sections 5.2.3 and 6). SIZE_MAX is left out where buffers have no bound. */
 export function offeredFeatures(options: OfferedFeaturesOptions): bigint {
   let features = featureSet(
     VIRTIO_F_VERSION_1,
@@ -36,6 +38,7 @@ export function offeredFeatures(options: OfferedFeaturesOptions): bigint {
     VIRTIO_BLK_F_FLUSH,
     VIRTIO_BLK_F_CONFIG_WCE,
   );
+  if (options.sizeMax !== undefined) features |= featureSet(VIRTIO_BLK_F_SIZE_MAX);
   if (options.readOnly) features |= featureSet(VIRTIO_BLK_F_RO);
   if (options.numQueues > 1) features |= featureSet(VIRTIO_BLK_F_MQ);
   if (options.discard) features |= featureSet(VIRTIO_BLK_F_DISCARD);

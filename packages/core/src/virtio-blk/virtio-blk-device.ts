@@ -13,6 +13,7 @@ import { SplitRing, type VirtqueueAddresses } from '../virtqueue/split-ring.js';
 import { MAX_CAPACITY_SECTORS } from './block-limits.js';
 import { BlkConfigSpace, type BlkConfigOptions } from './config-space.js';
 import { VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH } from './constants.js';
+import { checkState, type VirtioBlkState } from './virtio-blk-state.js';
 import { offeredFeatures, type OfferedFeaturesOptions } from './offered-features.js';
 
 export interface VirtioBlkDeviceOptions extends BlkConfigOptions, OfferedFeaturesOptions {}
@@ -226,6 +227,55 @@ export class VirtioBlkDevice {
     this.config.writeback = true;
   }
 
+  /** Everything the driver has settled, for a snapshot of a device that serves nothing at the moment. JSON-safe. */
+  saveState(): VirtioBlkState {
+    return {
+      version: 1,
+      numQueues: this.numQueues,
+      status: this.#status,
+      driverFeatures: `0x${this.#driverFeatures.toString(16)}`,
+      writeback: this.config.writeback,
+      configGeneration: this.#configGeneration,
+      queues: this.#queues.map((addresses) => addresses ?? null),
+    };
+  }
+
+  /**
+   * Takes the place of a device whose state was saved: one that offers the same features, which its driver has not touched.
+   * A device that was running is activated.
+   * @throws VirtioError `ERR_STATE` when the state is none, or of a device of another kind; nothing has changed then
+   */
+  restoreState(state: VirtioBlkState): void {
+    if (this.#status !== 0 || this.#resetting) {
+      throw new VirtioError('ERR_STATE', 'only a device that was just added or reset can be restored');
+    }
+    const checked = checkState(state);
+    const features = BigInt(checked.driverFeatures);
+    const unknown = features & ~this.offeredFeatures;
+    if (unknown !== 0n) {
+      throw new VirtioError(
+        'ERR_STATE',
+        `the driver uses features that this device lacks: 0x${unknown.toString(16)}`,
+      );
+    }
+    if (checked.numQueues !== this.numQueues) {
+      throw new VirtioError(
+        'ERR_STATE',
+        `the state is of a device with ${checked.numQueues} queues, this one has ${this.numQueues}`,
+      );
+    }
+    if ((checked.status & VIRTIO_STATUS_DRIVER_OK) !== 0) {
+      for (const [index, queue] of checked.queues.entries()) if (queue !== null) this.#check(index, queue);
+    }
+    this.#status = checked.status;
+    this.#driverFeatures = features;
+    this.config.writeback = checked.writeback;
+    this.#configGeneration = checked.configGeneration;
+    for (const [index, queue] of checked.queues.entries()) this.#queues[index] = queue ?? undefined;
+    const running = VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET;
+    if ((this.#status & running) === VIRTIO_STATUS_DRIVER_OK) this.#start();
+  }
+
   #refuse(why: string): void {
     this.#refusal = why;
   }
@@ -273,6 +323,10 @@ export class VirtioBlkDevice {
       this.#events.startRefused();
       return;
     }
+    this.#start();
+  }
+
+  #start(): void {
     this.#active = true;
     this.#events.activate({
       features: this.#driverFeatures,
@@ -283,6 +337,7 @@ export class VirtioBlkDevice {
 
   #check(index: number, addresses: VirtqueueAddresses): void {
     try {
+      this.#memory.follow();
       void new SplitRing(this.#memory, addresses, this.maxQueueSize);
     } catch (error) {
       if (!(error instanceof VirtioError)) throw error;

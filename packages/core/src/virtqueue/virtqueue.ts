@@ -64,13 +64,16 @@ export interface VirtqueueOptions {
  */
 export class Virtqueue {
   readonly size: number;
-  readonly #ring: SplitRing;
-  readonly #avail: Uint16Array;
-  readonly #used16: Uint16Array;
-  readonly #used32: Uint32Array;
+  readonly #memory: GuestMemory;
+  readonly #addresses: VirtqueueAddresses;
+  #ring: SplitRing;
+  #avail: Uint16Array;
+  #used16: Uint16Array;
+  #used32: Uint32Array;
   readonly #mask: number;
   readonly #eventIdx: boolean;
-  readonly #walker: DescriptorWalker;
+  readonly #indirect: boolean;
+  #walker: DescriptorWalker;
   /** One byte a head: 1 while the device holds it. */
   readonly #held: Uint8Array;
   #lastAvail: number;
@@ -84,6 +87,8 @@ export class Virtqueue {
   /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
     const ring = new SplitRing(memory, addresses, options.maxSize);
+    this.#memory = memory;
+    this.#addresses = addresses;
     this.#ring = ring;
     this.#avail = ring.avail;
     this.#used16 = ring.used16;
@@ -91,10 +96,21 @@ export class Virtqueue {
     this.size = ring.size;
     this.#mask = ring.size - 1;
     this.#eventIdx = options.eventIdx;
+    this.#indirect = options.indirect;
     this.#walker = new DescriptorWalker(memory, ring, options.indirect);
     this.#held = new Uint8Array(ring.size);
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
+  }
+
+  /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
+  relocate(): void {
+    const ring = new SplitRing(this.#memory, this.#addresses);
+    this.#ring = ring;
+    this.#avail = ring.avail;
+    this.#used16 = ring.used16;
+    this.#used32 = ring.used32;
+    this.#walker = new DescriptorWalker(this.#memory, ring, this.#indirect);
   }
 
   /** Chains popped and not yet pushed. */

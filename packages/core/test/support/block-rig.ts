@@ -1,7 +1,12 @@
 import {
+  BounceArea,
   type BlockLimits,
+  featureSet,
+  GuestMemory,
   RING_IDX,
   usedRingBytes,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
   VIRTQ_DESC_F_NEXT,
@@ -46,12 +51,15 @@ export interface RigOptions {
   readonly indirect?: boolean;
   readonly eventIdx?: boolean;
   readonly limits?: Partial<BlockLimits>;
+  /** The device can't reach guest memory: requests are copied. */
+  readonly bounced?: boolean;
 }
 
 /** A device and the hostile driver that faces it: rings, a header, 8 KiB of data and a status byte at fixed places. */
 export class BlockRig {
   readonly allocator: GuestAllocator;
   readonly addresses: VirtqueueAddresses;
+  /** The ring that the device serves. */
   readonly queue: Virtqueue;
   readonly driver: DriverQueue;
   readonly device: InProcessDevice;
@@ -63,18 +71,55 @@ export class BlockRig {
   readonly status: number;
   /** Room for indirect tables: 2048 descriptors. */
   readonly table: number;
+  readonly #bounce: BounceArea | undefined;
+  /** What was marked as written by the device. */
+  readonly #dirty: GuestRange[] = [];
+  #bounceBroken = false;
   #snapshot: MemorySnapshot | undefined;
 
   constructor(options: RigOptions = {}) {
     const { queueSize = 8, indirect = true, eventIdx = false } = options;
-    this.allocator = new GuestAllocator(
-      [FIRST_REGION, SECOND_REGION, THIRD_REGION, FAR_REGION].map((guestAddress) => ({
-        guestAddress,
-        buffer: new ArrayBuffer(REGION_BYTES),
-      })),
-    );
+    const ram = new ArrayBuffer(4 * REGION_BYTES);
+    const regions = [FIRST_REGION, SECOND_REGION, THIRD_REGION, FAR_REGION].map((guestAddress, i) => ({
+      guestAddress,
+      buffer: ram,
+      byteOffset: i * REGION_BYTES,
+      size: REGION_BYTES,
+    }));
+    this.allocator = new GuestAllocator(regions);
     this.addresses = this.allocator.allocateQueue(queueSize);
-    this.queue = new Virtqueue(this.allocator.memory, this.addresses, { indirect, eventIdx });
+    if (options.bounced === true) {
+      this.#bounce = new BounceArea(
+        {
+          buffer: () => ram,
+          regions,
+          markDirty: (address, byteLength) => {
+            this.#dirty.push([address, byteLength]);
+          },
+          // Fewer than a ring of 8 can hold: some wait for a slot.
+          slots: 4,
+          slotBytes: 16384,
+        },
+        {
+          numQueues: 1,
+          queueSize,
+          onBroken: () => {
+            this.#bounceBroken = true;
+          },
+        },
+      );
+      const features = featureSet(
+        ...(indirect ? [VIRTIO_F_INDIRECT_DESC] : []),
+        ...(eventIdx ? [VIRTIO_F_EVENT_IDX] : []),
+      );
+      this.queue = new Virtqueue(
+        new GuestMemory(this.#bounce.shared),
+        this.#bounce.open(0, this.addresses, features),
+        { indirect: false, eventIdx: true },
+      );
+    } else {
+      this.queue = new Virtqueue(this.allocator.memory, this.addresses, { indirect, eventIdx });
+    }
     this.driver = new DriverQueue(this.allocator.memory, this.addresses, { eventIdx });
     this.header = this.allocator.allocate(16, 16);
     this.data = this.allocator.allocate(8192, 512);
@@ -145,12 +190,41 @@ export class BlockRig {
     for (const head of heads) this.driver.makeAvailable(head);
     this.driver.publish();
     this.#snapshot = new MemorySnapshot(this.allocator.memory);
-    this.device.run();
+    this.#dirty.length = 0;
+    this.run();
+    if (this.#bounce !== undefined) {
+      const unmarked = this.#snapshot.changedOutside([...this.#dirty, this.usedRing]);
+      if (unmarked.length > 0) throw new Error(`written and not marked dirty: ${unmarked.join(', ')}`);
+    }
     const completions: Completion[] = [];
     for (let head = this.driver.takeUsed(); head !== -1; head = this.driver.takeUsed()) {
       completions.push({ head, usedLength: this.driver.usedLength });
     }
     return completions;
+  }
+
+  /** Lets the device serve what is available. */
+  run(): void {
+    const queue = this.#bounce?.queue(0);
+    if (queue === undefined) {
+      this.device.run();
+      return;
+    }
+    do {
+      queue.take();
+      this.device.run();
+      queue.give();
+    } while (this.#bounce !== undefined && queue.take());
+  }
+
+  /** Whether the guest's ring is no more to be trusted. */
+  get broken(): boolean {
+    return this.queue.broken || this.#bounceBroken;
+  }
+
+  /** Chains that were taken from the guest's ring and not given back. */
+  get inFlight(): number {
+    return this.queue.inFlight + (this.#bounce?.queue(0)?.inFlight ?? 0);
   }
 
   /** Guest addresses that the last `serve` has changed, but for the used ring and what is `allowed`. */
@@ -192,6 +266,19 @@ export class BlockRig {
     return this.driver.ring.used16[RING_IDX]!;
   }
 }
+
+/** The same where guest memory is bounced. */
+class BouncedRig extends BlockRig {
+  constructor(options: RigOptions = {}) {
+    super({ ...options, bounced: true });
+  }
+}
+
+/** Everything about requests holds whichever way they come. */
+export const RIGS = [
+  ['shared memory', BlockRig],
+  ['bounced memory', BouncedRig],
+] as const;
 
 export const pattern = (i: number): number => (i * 7 + (i >> 9) + 3) & 0xff;
 export const diskPattern = (i: number): number => (i * 5 + (i >> 9) * 11 + 1) & 0xff;

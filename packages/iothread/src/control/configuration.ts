@@ -1,9 +1,12 @@
 import { type DriveOptions, parseDrive, type PreparedDrive } from '@iothreads/backends';
 import {
+  type BouncedMemory,
+  checkSlots,
   DEFAULT_POLLING,
   GuestMemory,
   MAX_QUEUE_SIZE,
   type MemoryRegionOptions,
+  MovingMemory,
   type PollingSettings,
   SERIAL_BYTES,
   VirtioError,
@@ -31,8 +34,16 @@ export interface DeviceOptions {
   readonly iothread?: string;
   readonly iothreadVqMapping?: readonly VqMappingOptions[];
   readonly drive: DriveOptions;
-  /** Guest RAM: one shared buffer that starts at guest address 0, or regions of shared buffers. */
-  readonly memory: SharedArrayBuffer | readonly MemoryRegionOptions[];
+  /**
+   * Guest RAM: one shared buffer that starts at guest address 0, or regions of shared buffers, in which iothreads work themselves; or
+   * memory that the emulator keeps to itself, which requests are copied from and to.
+   */
+  readonly memory: SharedArrayBuffer | readonly MemoryRegionOptions[] | BouncedMemory;
+  /**
+   * How this thread hears of completions: 'wake' (default) wakes it up, 'pull' leaves it to whoever calls `drain` on the device, so
+   * that nothing is ever woken.
+   */
+  readonly completion?: 'wake' | 'pull';
   /** 1 to 256; default 1. */
   readonly numQueues?: number;
   /** Largest queue the driver may set up, a power of two from 4 to 32768; default 256. */
@@ -81,7 +92,8 @@ export interface CheckedDevice {
   readonly id: string;
   readonly mapping: VqMapping;
   readonly drive: DriveOptions;
-  readonly memory: readonly MemoryRegionOptions[];
+  readonly memory: readonly MemoryRegionOptions[] | BouncedMemory;
+  readonly completion: 'wake' | 'pull';
   readonly numQueues: number;
   readonly queueSize: number;
   readonly readOnly: boolean;
@@ -136,6 +148,7 @@ const DeviceSchema = v.strictObject({
     ),
   ),
   memory: v.unknown(),
+  completion: v.optional(v.picklist(['wake', 'pull']), 'wake'),
   queueSize: v.optional(QueueSize, 256),
 });
 
@@ -215,13 +228,16 @@ function checkDevice(options: unknown, path: string, iothreads: ReadonlySet<stri
   };
 }
 
-function checkMemory(memory: unknown, path: string): readonly MemoryRegionOptions[] {
+function checkMemory(memory: unknown, path: string): CheckedDevice['memory'] {
+  if (typeof (memory as BouncedMemory | undefined)?.buffer === 'function') {
+    return checkBounced(memory as BouncedMemory, path);
+  }
   const regions: unknown =
     memory instanceof SharedArrayBuffer ? [{ guestAddress: 0, buffer: memory }] : memory;
   if (!Array.isArray(regions)) {
     throw new IOThreadError(
       'ERR_CONFIG',
-      `${path}: must be a SharedArrayBuffer or an array of memory regions`,
+      `${path}: must be a SharedArrayBuffer, an array of memory regions, or an object with a function buffer`,
     );
   }
   for (const [index, region] of (regions as MemoryRegionOptions[]).entries()) {
@@ -239,6 +255,18 @@ function checkMemory(memory: unknown, path: string): readonly MemoryRegionOption
     throw new IOThreadError('ERR_CONFIG', `${path}: ${error.message}`, { cause: error });
   }
   return regions as MemoryRegionOptions[];
+}
+
+/** Room for requests to be copied through is made with the device; what is wrong with the rest shows here. */
+function checkBounced(memory: BouncedMemory, path: string): BouncedMemory {
+  try {
+    checkSlots(memory);
+    void new MovingMemory(memory);
+  } catch (error) {
+    if (!(error instanceof VirtioError)) throw error;
+    throw new IOThreadError('ERR_CONFIG', `${path}: ${error.message}`, { cause: error });
+  }
+  return memory;
 }
 
 function checkSerial(serial: string | undefined, id: string, path: string): Uint8Array {

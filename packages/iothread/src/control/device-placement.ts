@@ -74,6 +74,11 @@ export class DevicePlacement {
     this.#states.set(index, state);
   }
 
+  /** The driver has stopped a queue: it begins anew if it is started again. */
+  forgetPosition(index: number): void {
+    this.#states.delete(index);
+  }
+
   /** The driver has reset the device: its rings begin anew. */
   forgetPositions(): void {
     this.#states.clear();

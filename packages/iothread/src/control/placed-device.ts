@@ -158,7 +158,7 @@ export abstract class PlacedDevice {
   }
 
   /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED` */
-  drain(): Promise<void> {
+  drainAndGoOn(): Promise<void> {
     return this.inTurn(async () => {
       const death = await this.halt();
       if (death !== undefined) throw death;

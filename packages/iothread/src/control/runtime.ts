@@ -275,7 +275,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   /** Waits until no request of the device is in flight; its driver goes on after that. */
   async drainDevice(id: string): Promise<void> {
     this.#open();
-    await this.device(id).drain();
+    await this.device(id).drainAndGoOn();
   }
 
   /** Drains and detaches a device and closes its drive. @throws IOThreadError `ERR_UNKNOWN_DEVICE` */

@@ -10,8 +10,8 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
   type VirtqueueAddresses,
-} from '../virtqueue/split-ring.js';
-import type { VirtqueueState } from '../virtqueue/virtqueue.js';
+} from './split-ring.js';
+import type { VirtqueueState } from './virtqueue.js';
 
 /** A buffer to put into a chain. */
 export interface DriverBuffer {
@@ -30,8 +30,8 @@ export interface DriverQueueOptions {
 }
 
 /**
- * Driver side of a split virtqueue (virtio 1.3 section 2.7.13), with the doors that a hostile driver needs: every field
- * of the rings can be written as one likes.
+ * Driver side of a split virtqueue (virtio 1.3 section 2.7.13): of the one between bounced memory and an iothread, and of those
+ * in tests. It has the doors that a hostile driver needs: every field of the rings can be written as one likes.
  */
 export class DriverQueue {
   readonly size: number;
