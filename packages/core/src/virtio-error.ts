@@ -7,7 +7,8 @@ export type VirtioErrorCode =
   | 'ERR_FEATURES'
   | 'ERR_DEVICE_STATUS'
   | 'ERR_DEVICE_OPTION'
-  | 'ERR_DRIVER';
+  | 'ERR_DRIVER'
+  | 'ERR_STATE';
 
 /**
  * A mistake of the embedder or of a driver's set-up. Guests' mistakes on the data path never become exceptions: they
