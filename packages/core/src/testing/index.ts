@@ -3,3 +3,7 @@ export * from './blk-driver.js';
 export * from './guest-allocator.js';
 export * from './handshake.js';
 export * from '../virtqueue/driver-queue.js';
+export * from './mmio-driver.js';
+export * from './pci-driver.js';
+export * from './register-bus.js';
+export * from './register-driver.js';
