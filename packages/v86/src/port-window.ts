@@ -1,0 +1,68 @@
+import type { VirtioPci } from '@iothreads/core';
+import type { IoPorts } from './emulator.js';
+
+/** One port of a function's I/O BAR. v86 tells who is written to no address: so each port knows its own offset. */
+class BarPort {
+  readonly #pci: VirtioPci;
+  readonly #offset: number;
+
+  constructor(pci: VirtioPci, offset: number) {
+    this.#pci = pci;
+    this.#offset = offset;
+  }
+
+  read8(): number {
+    return this.#pci.readBar(0, this.#offset, 1);
+  }
+
+  read16(): number {
+    return this.#pci.readBar(0, this.#offset, 2);
+  }
+
+  read32(): number {
+    return this.#pci.readBar(0, this.#offset, 4) | 0;
+  }
+
+  write8(value: number): void {
+    this.#pci.writeBar(0, this.#offset, 1, value);
+  }
+
+  write16(value: number): void {
+    this.#pci.writeBar(0, this.#offset, 2, value);
+  }
+
+  write32(value: number): void {
+    this.#pci.writeBar(0, this.#offset, 4, value);
+  }
+}
+
+/** Where no device of v86's has ports before the BIOS gives them others; 16 bits of port numbers end where the search does. */
+const FIRST_PORT = 0xe600;
+const END_OF_PORTS = 0x1_0000;
+
+/** @returns the first of `byteLength` ports that nobody uses, a multiple of it; undefined where there are none */
+export function findFreePorts(io: IoPorts, byteLength: number): number | undefined {
+  for (let base = FIRST_PORT; base + byteLength <= END_OF_PORTS; base += byteLength) {
+    if (io.ports.slice(base, base + byteLength).every((port) => port.device === undefined)) return base;
+  }
+  return undefined;
+}
+
+/**
+ * Shows a function's I/O BAR at ports from `base` on.
+ * @returns a function that takes it away, wherever the guest has moved it
+ */
+export function openPortWindow(io: IoPorts, base: number, pci: VirtioPci): () => void {
+  const mine = new Set<unknown>();
+  for (let offset = 0; offset < pci.bars[0]!.byteLength; offset++) {
+    const port = new BarPort(pci, offset);
+    mine.add(port);
+    io.register_read(base + offset, port, port.read8, port.read16, port.read32);
+    io.register_write(base + offset, port, port.write8, port.write16, port.write32);
+  }
+  return () => {
+    for (const [number, { device }] of io.ports.entries()) {
+      if (mine.has(device)) io.ports[number] = io.create_empty_entry();
+    }
+  };
+}
