@@ -136,8 +136,5 @@ export const TRANSPORTS: readonly (readonly [name: string, make: (rig: RegisterR
   ['virtio-pci through its configuration space', (rig) => pciMachine(rig, { bus: throughConfigSpace })],
   ['virtio-pci with MSI-X that the driver leaves alone', (rig) => pciMachine(rig, { canSend: true })],
   ['virtio-pci with MSI-X', (rig) => pciMachine(rig, { msix: true })],
-  [
-    'virtio-pci with MSI-X, split into bytes',
-    (rig) => pciMachine(rig, { msix: true, wrap: splitIntoBytes }),
-  ],
+  ['virtio-pci with MSI-X, split into bytes', (rig) => pciMachine(rig, { msix: true, wrap: splitIntoBytes })],
 ];
