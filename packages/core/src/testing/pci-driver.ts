@@ -98,6 +98,7 @@ export class PciDriver extends RegisterDriver {
     const notify = this.#capability(256 + layout.VIRTIO_PCI_CAP_NOTIFY_CFG);
     this.#notifyOffMultiplier = this.#config.read(notify + layout.VIRTIO_PCI_CAP_EXTRA, 4);
     if (msix) this.#msix = this.#enableMsix(banks);
+    else if (this.capabilities.has(layout.PCI_CAP_ID_MSIX)) this.writeMsixControl(0);
   }
 
   override get status(): number {
