@@ -7,6 +7,8 @@ interface CommonOptions {
   readonly discard?: 'ignore' | 'unmap' | undefined;
   readonly cache?:
     { readonly direct?: boolean | undefined; readonly 'no-flush'?: boolean | undefined } | undefined;
+  readonly 'force-share'?: false | undefined;
+  readonly 'detect-zeroes'?: 'off' | undefined;
 }
 
 interface FileBlockdev extends CommonOptions {
@@ -79,12 +81,15 @@ export function blockdevSchema<Own>(
       ),
     ),
     cache: v.optional(
-      fields({
-        direct: v.optional(v.pipe(onOff, v.description('Past the page cache of the host (Linux).'))),
-        'no-flush': v.optional(
-          v.pipe(onOff, v.description('Flushes do nothing: what is written is lost if the host crashes.')),
-        ),
-      }),
+      v.pipe(
+        fields({
+          direct: v.optional(v.pipe(onOff, v.description('Past the page cache of the host (Linux).'))),
+          'no-flush': v.optional(
+            v.pipe(onOff, v.description('Flushes do nothing: what is written is lost if the host crashes.')),
+          ),
+        }),
+        v.description('How the host caches a file.'),
+      ),
     ),
     'force-share': v.optional(
       v.pipe(

@@ -11,7 +11,7 @@ export interface VqMappingOptions {
 export type VqMapping = ReadonlyMap<string, readonly number[]>;
 
 /** What a mapping's options are called where they are written: messages name them. */
-export interface MappingNames {
+interface MappingNames {
   readonly iothreadVqMapping: string;
   readonly numQueues: string;
 }

@@ -42,8 +42,9 @@ export const isUnknownOption = (issue: v.BaseIssue<unknown>): boolean =>
   issue.type === 'strict_object' && issue.expected === 'never';
 
 function unknownOption(name: string, known: readonly string[]): string {
-  // One letter in three may be wrong: numQueues is near to num-queues.
-  const near = closestMatch(name, known, { maxDistance: Math.ceil(name.length / 3) });
+  // Who knows the runtime's own names writes numQueues; otherwise one letter in three may be wrong.
+  const kebabCase = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const near = closestMatch(kebabCase, known, { maxDistance: Math.ceil(name.length / 3) });
   return near === undefined
     ? `unknown option (known: ${known.join(', ')})`
     : `unknown option, did you mean ${near}?`;
