@@ -273,7 +273,7 @@ const mistakesOfForm: readonly Mistake[] = [
     'a name of everybody’s',
     withDrive({ toString: 1 }),
     CONFIG,
-    'drives[0].toString: unknown option (known: driver, id, ' + `${COMMON}, size, latency-ns, read-zeroes)`,
+    `drives[0].toString: unknown option (known: driver, id, ${COMMON}, size, latency-ns, read-zeroes)`,
   ],
   [
     'a misspelt option',

@@ -14,7 +14,7 @@ export function removeImages(): void {
 }
 
 /** The path of an image of zeroes. */
-export function image(name: string): string {
+function image(name: string): string {
   const path = join(directory, name);
   writeFileSync(path, new Uint8Array(IMAGE_BYTES));
   return path;

@@ -34,5 +34,5 @@ export function checkOptions<Output>(schema: v.GenericSchema<unknown, Output>, i
 }
 
 /** Whether an issue is about a field that nobody knows. */
-export const isUnexpected = (issue: v.BaseIssue<unknown>): boolean =>
+const isUnexpected = (issue: v.BaseIssue<unknown>): boolean =>
   issue.type === 'strict_object' && issue.expected === 'never';
