@@ -299,13 +299,36 @@ const mistakes: readonly (readonly [string, Configuration, string, string])[] = 
     'no memory',
     withDevice({ memory: undefined }),
     CONFIG,
-    'devices[0].memory: must be a SharedArrayBuffer or an array of memory regions',
+    'devices[0].memory: must be a SharedArrayBuffer, an array of memory regions, or an object with a function buffer',
   ],
   [
     'memory that is not shared',
     withDevice({ memory: new ArrayBuffer(65536) }),
     CONFIG,
-    'devices[0].memory: must be a SharedArrayBuffer or an array of memory regions',
+    'devices[0].memory: must be a SharedArrayBuffer, an array of memory regions, or an object with a function buffer',
+  ],
+  [
+    'bounced memory with a number of slots that is no power of two',
+    withDevice({ memory: { buffer: () => new ArrayBuffer(65536), slots: 3 } }),
+    CONFIG,
+    'devices[0].memory: slots must be a power of two from 1 to 256, got 3',
+  ],
+  [
+    'bounced memory with a region beyond its buffer',
+    withDevice({
+      memory: {
+        buffer: () => new ArrayBuffer(65536),
+        regions: [{ guestAddress: 0, byteOffset: 4096, size: 65536 }],
+      },
+    }),
+    CONFIG,
+    'devices[0].memory: size must be 1 to 61440 bytes for this buffer and byteOffset, got 65536',
+  ],
+  [
+    'a way of completion that there is none of',
+    withDevice({ completion: 'poll' }),
+    CONFIG,
+    'devices[0].completion: must be ("wake" | "pull"), got "poll"',
   ],
   [
     'a region that is not shared',

@@ -276,6 +276,13 @@ describe.each(MACHINE_MODES.filter(({ memory }) => memory === 'bounced'))('$name
     await gate.came(64);
   });
 
+  test.each([1, 256])('%i slots for a queue of 64', async (slots) => {
+    const { guest } = await machine(mode, { queueSize: 64 }, { depth: 21, bounce: { slots } });
+    const load = new GenerationLoad(guest.queues, 16, 64).start();
+    await until('200 requests', () => load.requests >= 200);
+    await load.stop();
+  });
+
   test.each([
     ['tells of its memory', { buffer: throws }],
     ['is told of what was written', { markDirty: throws }],

@@ -34,15 +34,11 @@ function run(...args: string[]): void {
   }
 }
 
-test('the snippet of the runtime’s API compiles and runs', () => {
-  const [, snippet] = /```ts\n([^]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
-  expect(snippet).toContain('new IOThreadRuntime()');
+/** Compiles a snippet of TypeScript, and runs it. */
+function compileAndRun(snippet: string): void {
   writeFileSync(join(directory, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(directory, 'disk.img'), new Uint8Array(1 << 20));
-  writeFileSync(
-    join(directory, 'snippet.ts'),
-    `${snippet}\nfunction raiseInterrupt(queue: number): void {\n  void queue;\n}\n`,
-  );
+  writeFileSync(join(directory, 'snippet.ts'), snippet);
   writeFileSync(
     join(directory, 'tsconfig.json'),
     JSON.stringify({
@@ -60,7 +56,7 @@ test('the snippet of the runtime’s API compiles and runs', () => {
   );
   run(join(root, 'node_modules/typescript/bin/tsc'), '-p', '.');
   run('snippet.js');
-});
+}
 
 /** The code blocks of a section, in order. */
 function blocksOf(title: string): string[] {
@@ -68,6 +64,26 @@ function blocksOf(title: string): string[] {
   const section = readme.split(/^## /m).find((each) => each.startsWith(`${title}\n`))!;
   return [...section.matchAll(/```\w+\n([^]*?)```/g)].map((match) => match[1]!);
 }
+
+test('the snippet of the runtime’s API compiles and runs', () => {
+  const [snippet] = blocksOf('Use it in an emulator');
+  expect(snippet).toContain('new IOThreadRuntime()');
+  compileAndRun(`${snippet}\nfunction raiseInterrupt(queue: number): void {\n  void queue;\n}\n`);
+});
+
+test('a machine in a file is what its snippet makes of it', () => {
+  const [machine, snippet] = blocksOf('Many devices in one file');
+  writeFileSync(join(directory, 'machine.json'), machine!);
+  compileAndRun(
+    `${snippet}\nif (vda!.iothreads.join() !== 'iothread0' || vdb!.iothreads.join() !== 'iothread0,iothread1') {
+  throw new Error('other iothreads');
+}
+if (!(await runtime.queryIOThreads()).every(({ syncAllowed }, index) => syncAllowed === (index === 1))) {
+  throw new Error('synchronous on the wrong iothread');
+}
+`,
+  );
+});
 
 describe.skipIf(process.platform !== 'linux')('the storage daemon', () => {
   const running: ChildProcess[] = [];

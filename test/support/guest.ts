@@ -14,6 +14,9 @@ const MEMORY_BYTES = 4 << 20;
 const QUEUE_SIZE = 256;
 const BLOCK_BYTES = 4096;
 
+export const allocatorOf = (memory: SharedArrayBuffer | ArrayBuffer): GuestAllocator =>
+  new GuestAllocator([{ guestAddress: 0, buffer: memory }]);
+
 export const createMemory = (): SharedArrayBuffer => new SharedArrayBuffer(MEMORY_BYTES);
 
 /** Doorbells and interrupts, as a driver uses them; a `DeviceChannel` is one. */
@@ -165,10 +168,11 @@ export class Guest {
   readonly allocator: GuestAllocator;
   queues: readonly GuestQueue[] = [];
 
-  constructor(device: BlockDevice, memory: SharedArrayBuffer | ArrayBuffer) {
+  /** @param allocator that of the memory, where drivers of other devices are in it as well */
+  constructor(device: BlockDevice, memory: SharedArrayBuffer | ArrayBuffer, allocator = allocatorOf(memory)) {
     this.device = device;
     this.memory = memory;
-    this.allocator = new GuestAllocator([{ guestAddress: 0, buffer: memory }]);
+    this.allocator = allocator;
   }
 
   static async start(

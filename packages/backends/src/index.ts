@@ -26,4 +26,5 @@ export { type MemoryDriveOptions } from './memory/memory-driver-type.js';
 export { type ModuleDriveOptions } from './module/module-driver-type.js';
 export { type CreateDisk, type UserDisk } from './module/user-disk.js';
 export { type NullDriveOptions } from './null/null-driver-type.js';
-export { type RawDriveOptions } from './raw/raw-driver-type.js';
+export { describeValue } from './parse-options.js';
+export { MAX_WINDOWS, type RawDriveOptions } from './raw/raw-driver-type.js';

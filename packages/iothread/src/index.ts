@@ -13,6 +13,13 @@ export type {
   ExportOptions,
   IOThreadOptions,
 } from './control/configuration.js';
+export { machineConfiguration } from './control/machine/machine-configuration.js';
+export type {
+  Machine,
+  MachineDevice,
+  MachineDrive,
+  MachineIOThread,
+} from './control/machine/machine-schema.js';
 export type { VqMappingOptions } from './control/vq-mapping.js';
 export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { DeviceChannel, type DevicePort } from './shared/device-channel.js';

@@ -5,6 +5,7 @@ export type IOThreadErrorCode =
   | 'ERR_DUPLICATE_ID'
   | 'ERR_UNKNOWN_IOTHREAD'
   | 'ERR_UNKNOWN_DEVICE'
+  | 'ERR_UNKNOWN_DRIVE'
   /** The iothread still has devices. */
   | 'ERR_IOTHREAD_IN_USE'
   /** The worker behind an iothread is gone; its devices need a reset and a new home. */

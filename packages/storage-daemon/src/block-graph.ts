@@ -3,7 +3,7 @@ import { type BlockNode, holderOf } from './block-node.js';
 import { isExpected } from './describe-error.js';
 import { driveOptions, inheritOptions, windowOptions } from './drive-options.js';
 import type { Log } from './log.js';
-import type { BlockdevOptions, RawBlockdev } from './options/blockdev-options.js';
+import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './options/blockdev-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
 /** What the system says of images that may be read but not written. */
@@ -42,7 +42,7 @@ export class BlockGraph {
     return node;
   }
 
-  async #leaf(name: string, options: Exclude<BlockdevOptions, RawBlockdev>): Promise<BlockNode> {
+  async #leaf(name: string, options: LeafBlockdev): Promise<BlockNode> {
     const drive = driveOptions(options);
     const held = await this.#hold(drive, options);
     const shape = { child: undefined, ownsChild: false, window: false };

@@ -1,69 +1,31 @@
 import type { DriveOptions } from '@iothreads/backends';
-import type { BlockdevOptions, RawBlockdev } from './options/blockdev-options.js';
+import * as blockdev from '@iothreads/backends/blockdev';
+import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './options/blockdev-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
-/** QEMU's size of a null disk. */
-const NULL_SIZE = 1 << 30;
-
 /** A node's options, but those of a raw node, in the runtime's words. @throws StorageDaemonError `ERR_PARAMETER` */
-export function driveOptions(options: Exclude<BlockdevOptions, RawBlockdev>): DriveOptions {
-  switch (options.driver) {
-    case 'file': {
-      const { filename, aio, locking, cache } = options;
-      return {
-        driver: 'file',
-        filename,
-        discard: options.discard ?? 'ignore',
-        ...(aio === undefined ? {} : { aio }),
-        ...(locking === undefined ? {} : { locking }),
-        ...(cache?.direct === undefined ? {} : { cacheDirect: cache.direct }),
-        ...(cache?.['no-flush'] === undefined ? {} : { cacheNoFlush: cache['no-flush'] }),
-      };
-    }
-    case 'null-co':
-    case 'null-aio': {
-      const latencyNs = options['latency-ns'];
-      const readZeroes = options['read-zeroes'];
-      return {
-        driver: 'null',
-        size: options.size ?? NULL_SIZE,
-        ...(latencyNs === undefined ? {} : { latencyNs }),
-        ...(readZeroes === undefined ? {} : { readZeroes }),
-      };
-    }
+export function driveOptions(options: LeafBlockdev): DriveOptions {
+  const drive = blockdev.leafOptions(options);
+  switch (drive.driver) {
     case 'memory':
-      return { driver: 'memory', buffer: memoryOf(options.size) };
+      return { driver: 'memory', buffer: memoryOf(drive.size!) };
     case 'module':
-      return {
-        driver: 'module',
-        url: options.url,
-        ...(options.options === undefined ? {} : { options: plain(options.options) }),
-      };
+      return { ...drive, options: plain(drive.options) };
+    default:
+      return drive;
   }
 }
 
 /** A window onto a child's drive. The child has the lock: a second one of the same process would be refused. */
 export function windowOptions(options: RawBlockdev, child: DriveOptions): DriveOptions {
-  const { offset, size } = options;
-  return {
-    driver: 'raw',
-    file: child.driver === 'file' ? { ...child, locking: 'off' } : child,
-    ...(offset === undefined ? {} : { offset }),
-    ...(size === undefined ? {} : { size }),
-  };
+  return blockdev.windowOptions(options, child.driver === 'file' ? { ...child, locking: 'off' } : child);
 }
 
-/**
- * The options of a child described in place, with what it has from its parent: whether it may be written, how it is
- * cached, and whether discards reach it.
- */
+/** The options of a child described in place, with what it has from its parent. */
 export function inheritOptions(parent: RawBlockdev, child: BlockdevOptions): BlockdevOptions {
   return {
-    ...child,
-    'read-only': child['read-only'] ?? parent['read-only'],
+    ...blockdev.inheritOptions(parent, child),
     'auto-read-only': child['auto-read-only'] ?? parent['auto-read-only'],
-    cache: { ...parent.cache, ...child.cache },
-    discard: parent.discard === 'unmap' && child.discard !== 'ignore' ? 'unmap' : 'ignore',
   };
 }
 

@@ -24,7 +24,7 @@ const entries = {
 };
 
 /** Windows onto windows, at most: options may come from anywhere, and name themselves. */
-const MAX_DEPTH = 16;
+export const MAX_WINDOWS = 16;
 
 interface RawOptions {
   readonly file: ParsedDrive;
@@ -48,10 +48,10 @@ export class RawDriverType implements BlockDriverType<RawOptions> {
 
   parse(options: unknown, path: string): RawOptions {
     const { file, offset, size } = parseOptions(entries, this.name, options, path);
-    if (this.#depth === MAX_DEPTH) {
+    if (this.#depth === MAX_WINDOWS) {
       throw new BlockDriverError(
         'ERR_DRIVE_OPTION',
-        `${path}.file: more than ${MAX_DEPTH} windows onto each other`,
+        `${path}.file: more than ${MAX_WINDOWS} windows onto each other`,
       );
     }
     this.#depth++;

@@ -2,6 +2,7 @@ import type { HeldDrive } from '@iothreads/backends';
 import {
   type Activation,
   CONFIG_INTERRUPT,
+  MAX_QUEUE_SIZE,
   type RegisteredDevice,
   SECTOR_SIZE,
   VirtioBlkDevice,
@@ -46,7 +47,8 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
 
   /** Takes the drive over: it is closed when the device has been detached. @throws VirtioError `ERR_DEVICE_OPTION` */
   constructor(checked: CheckedDevice, drive: HeldDrive, owner: DeviceOwner) {
-    super(checked, drive.prepared, owner);
+    // `virtio` holds the driver to the size of its queues; those that requests are copied through have their own.
+    super({ ...checked, queueSize: MAX_QUEUE_SIZE }, drive.prepared, owner);
     const { geometry } = drive.prepared;
     const { numQueues, queueSize, memory } = checked;
     this.#drive = drive;

@@ -13,6 +13,15 @@ import {
 } from '@iothreads/core';
 import * as v from 'valibot';
 import { IOThreadError } from '../iothread-error.js';
+import {
+  BLOCK_SIZES,
+  DEFAULT_QUEUE_SIZE,
+  MAX_POLL_FACTOR,
+  MAX_POLL_NS,
+  MAX_QUEUES,
+  MIN_QUEUE_SIZE,
+  WELL_FORMED_ID,
+} from './configuration-limits.js';
 import type { CheckedExport } from './exported-device.js';
 import { resolveMapping, type VqMapping, type VqMappingOptions } from './vq-mapping.js';
 
@@ -102,10 +111,7 @@ export interface CheckedDevice {
   readonly drainTimeoutMs: number;
 }
 
-const Id = v.pipe(
-  v.string(),
-  v.regex(/^[A-Za-z][\w.-]*$/, 'must be a letter and then letters, digits, - . or _'),
-);
+const Id = v.pipe(v.string(), WELL_FORMED_ID);
 const Count = (least: number, most: number): v.GenericSchema<number> =>
   v.pipe(
     v.number(),
@@ -117,24 +123,24 @@ const Count = (least: number, most: number): v.GenericSchema<number> =>
 
 const IOThreadSchema = v.strictObject({
   id: Id,
-  pollMaxNs: v.optional(Count(0, 1_000_000_000), DEFAULT_POLLING.pollMaxNs),
-  pollGrow: v.optional(Count(0, 1000), DEFAULT_POLLING.pollGrow),
-  pollShrink: v.optional(Count(0, 1000), DEFAULT_POLLING.pollShrink),
+  pollMaxNs: v.optional(Count(0, MAX_POLL_NS), DEFAULT_POLLING.pollMaxNs),
+  pollGrow: v.optional(Count(0, MAX_POLL_FACTOR), DEFAULT_POLLING.pollGrow),
+  pollShrink: v.optional(Count(0, MAX_POLL_FACTOR), DEFAULT_POLLING.pollShrink),
 });
 
 /** A power of two that a queue's size may reach. */
 const QueueSize = v.pipe(
-  Count(4, MAX_QUEUE_SIZE),
+  Count(MIN_QUEUE_SIZE, MAX_QUEUE_SIZE),
   v.check((size) => (size & (size - 1)) === 0, 'must be a power of two'),
 );
 /** What devices have in common, whoever drives them. */
 const common = {
   id: Id,
   drive: v.unknown(),
-  numQueues: v.optional(Count(1, 256), 1),
+  numQueues: v.optional(Count(1, MAX_QUEUES), 1),
   readOnly: v.optional(v.boolean(), false),
   serial: v.optional(v.string()),
-  logicalBlockSize: v.optional(v.picklist([512, 1024, 2048, 4096]), 512),
+  logicalBlockSize: v.optional(v.picklist(BLOCK_SIZES), 512),
   drainTimeoutMs: v.optional(Count(1, 3_600_000), 30_000),
 };
 
@@ -149,7 +155,7 @@ const DeviceSchema = v.strictObject({
   ),
   memory: v.unknown(),
   completion: v.optional(v.picklist(['wake', 'pull']), 'wake'),
-  queueSize: v.optional(QueueSize, 256),
+  queueSize: v.optional(QueueSize, DEFAULT_QUEUE_SIZE),
 });
 
 const ExportSchema = v.strictObject({
@@ -269,7 +275,8 @@ function checkBounced(memory: BouncedMemory, path: string): BouncedMemory {
   return memory;
 }
 
-function checkSerial(serial: string | undefined, id: string, path: string): Uint8Array {
+/** @throws IOThreadError `ERR_CONFIG`: it has more than 20 bytes */
+export function checkSerial(serial: string | undefined, id: string, path: string): Uint8Array {
   const bytes = new TextEncoder().encode(serial ?? id);
   if (serial !== undefined && bytes.length > SERIAL_BYTES) {
     throw new IOThreadError('ERR_CONFIG', `${path}: at most ${SERIAL_BYTES} bytes, got ${bytes.length}`);
@@ -277,7 +284,8 @@ function checkSerial(serial: string | undefined, id: string, path: string): Uint
   return bytes.subarray(0, SERIAL_BYTES);
 }
 
-function claim(ids: Set<string>, id: string, path: string, what: string): void {
+/** Takes an id. @throws IOThreadError `ERR_DUPLICATE_ID` */
+export function claim(ids: Set<string>, id: string, path: string, what: string): void {
   if (ids.has(id))
     throw new IOThreadError('ERR_DUPLICATE_ID', `${path}: there is already ${article(what)} '${id}'`);
   ids.add(id);

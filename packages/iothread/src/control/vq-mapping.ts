@@ -10,6 +10,14 @@ export interface VqMappingOptions {
 /** Which queues of a device each iothread serves. Every queue once; no iothread without a queue. */
 export type VqMapping = ReadonlyMap<string, readonly number[]>;
 
+/** What a mapping's options are called where they are written: messages name them. */
+interface MappingNames {
+  readonly iothreadVqMapping: string;
+  readonly numQueues: string;
+}
+
+const CAMEL_CASE: MappingNames = { iothreadVqMapping: 'iothreadVqMapping', numQueues: 'numQueues' };
+
 /**
  * Turns `iothread` or `iothreadVqMapping` into a mapping.
  * @throws IOThreadError naming the field, which is below `path`
@@ -22,10 +30,11 @@ export function resolveMapping(
   },
   path: string,
   iothreads: ReadonlySet<string>,
+  names = CAMEL_CASE,
 ): VqMapping {
   const { iothread, iothreadVqMapping: entries, numQueues } = device;
   if ((iothread === undefined) === (entries === undefined)) {
-    throw new IOThreadError('ERR_CONFIG', `${path}: give either iothread or iothreadVqMapping`);
+    throw new IOThreadError('ERR_CONFIG', `${path}: give either iothread or ${names.iothreadVqMapping}`);
   }
   const known = (id: string, field: string): void => {
     if (!iothreads.has(id))
@@ -35,7 +44,7 @@ export function resolveMapping(
     known(iothread, `${path}.iothread`);
     return new Map([[iothread, allQueues(numQueues)]]);
   }
-  const field = `${path}.iothreadVqMapping`;
+  const field = `${path}.${names.iothreadVqMapping}`;
   const mapping = new Map<string, number[]>();
   for (const [index, entry] of entries!.entries()) {
     known(entry.iothread, `${field}[${index}].iothread`);
@@ -51,7 +60,7 @@ export function resolveMapping(
   if (listed === 0) dealOut(mapping, numQueues, field);
   else if (listed < entries!.length) {
     throw new IOThreadError('ERR_CONFIG', `${field}: give vqs in every entry or in none`);
-  } else assign(mapping, entries!, numQueues, field);
+  } else assign(mapping, entries!, numQueues, field, names);
   return mapping;
 }
 
@@ -74,6 +83,7 @@ function assign(
   entries: readonly VqMappingOptions[],
   numQueues: number,
   field: string,
+  names: MappingNames,
 ): void {
   const taken = new Set<number>();
   for (const [index, { iothread, vqs }] of entries.entries()) {
@@ -83,7 +93,7 @@ function assign(
       if (queue >= numQueues) {
         throw new IOThreadError(
           'ERR_CONFIG',
-          `${here}: there is no queue ${queue}, numQueues is ${numQueues}`,
+          `${here}: there is no queue ${queue}, ${names.numQueues} is ${numQueues}`,
         );
       }
       if (taken.has(queue)) throw new IOThreadError('ERR_CONFIG', `${here}: queue ${queue} is mapped twice`);

@@ -1,7 +1,8 @@
+import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
 import { idSchema } from './export-options.js';
-import { inBothDialects, type Scalars, scalars } from './scalars.js';
+import { inBothDialects, scalars } from './scalars.js';
 
 /** A character device as `--chardev` describes it. */
 export type ChardevOptions = SocketChardevOptions | { readonly backend: 'stdio'; readonly id: string };
@@ -18,7 +19,7 @@ export interface SocketChardevOptions {
 
 export const chardevSchemas = inBothDialects(chardevSchema);
 
-function chardevSchema(dialect: Scalars): v.GenericSchema<unknown, ChardevOptions> {
+function chardevSchema(dialect: OptionWords): v.GenericSchema<unknown, ChardevOptions> {
   const { text, onOff, choice } = dialect;
   const id = idSchema(dialect);
   const socket = fields({
@@ -43,7 +44,7 @@ function chardevSchema(dialect: Scalars): v.GenericSchema<unknown, ChardevOption
 /** The arguments of QMP's `chardev-add`, which says the same in another shape. */
 export const chardevAddSchema = chardevAdd(scalars('json'));
 
-function chardevAdd(json: Scalars): v.GenericSchema<unknown, ChardevOptions> {
+function chardevAdd(json: OptionWords): v.GenericSchema<unknown, ChardevOptions> {
   const { text, onOff, choice } = json;
   const address = fields({ type: choice(['unix']), data: fields({ path: text }) });
   const socket = fields({
@@ -54,13 +55,13 @@ function chardevAdd(json: Scalars): v.GenericSchema<unknown, ChardevOptions> {
       wait: v.optional(
         v.pipe(
           onOff,
-          v.check((wait) => !wait, "Parameter '%' can't be true: the monitor would wait as well"),
+          v.check((wait) => !wait, "can't be true: the monitor would wait as well"),
         ),
       ),
     }),
   });
   const stdio = fields({ type: v.literal('stdio'), data: v.optional(fields({})) });
-  const unknownType = v.looseObject({ type: choice(['socket', 'stdio']) }, "Parameter '%' is missing");
+  const unknownType = v.looseObject({ type: choice(['socket', 'stdio']) }, 'is missing');
   type Backend = v.InferOutput<typeof socket> | v.InferOutput<typeof stdio>;
   return v.pipe(
     fields({

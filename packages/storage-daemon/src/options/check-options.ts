@@ -1,16 +1,17 @@
 import * as v from 'valibot';
 import { StorageDaemonError } from '../storage-daemon-error.js';
 
+/** What QEMU says with the parameter's name in its midst; anything else is said after the name. */
+const NAMES_IT = /^(?:Invalid parameter type for|Parameter) '%'/;
+
 /** An object that takes these fields and no others. */
 export function fields<const Entries extends v.ObjectEntries>(entries: Entries) {
   // Without a prototype: 'toString' is no field of anybody's.
   const own = Object.assign(Object.create(null) as Entries, entries);
   const known = Object.keys(entries).join(', ');
   return v.strictObject(own, (issue) => {
-    if (isUnexpected(issue)) return `Parameter '%' is unexpected${known === '' ? '' : ` (known: ${known})`}`;
-    return issue.path === undefined
-      ? "Invalid parameter type for '%', expected: object"
-      : "Parameter '%' is missing";
+    if (isUnexpected(issue)) return `is unexpected${known === '' ? '' : ` (known: ${known})`}`;
+    return issue.path === undefined ? "Invalid parameter type for '%', expected: object" : 'is missing';
   });
 }
 
@@ -26,9 +27,12 @@ export function checkOptions<Output>(schema: v.GenericSchema<unknown, Output>, i
   const path = issue.path?.map(({ key }) => String(key)).join('.') ?? '';
   throw new StorageDaemonError(
     'ERR_PARAMETER',
-    issue.message.replace('%', () => path),
+    NAMES_IT.test(issue.message)
+      ? issue.message.replace('%', () => path)
+      : `Parameter '${path}' ${issue.message}`,
   );
 }
 
+/** Whether an issue is about a field that nobody knows. */
 const isUnexpected = (issue: v.BaseIssue<unknown>): boolean =>
   issue.type === 'strict_object' && issue.expected === 'never';

@@ -1,6 +1,7 @@
+import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { inBothDialects, isWellFormedId, type Scalars, textThat } from './scalars.js';
+import { inBothDialects, isWellFormedId, textThat } from './scalars.js';
 
 /** An export as `--export` and `block-export-add` describe it. */
 export interface ExportOptions {
@@ -28,23 +29,23 @@ const MAX_FD = 2 ** 31 - 1;
 export const exportSchemas = inBothDialects(exportSchema);
 
 /** Ids of exports, objects and character devices. */
-export function idSchema({ text }: Scalars): v.GenericSchema<unknown, string> {
+export function idSchema({ text }: OptionWords): v.GenericSchema<unknown, string> {
   return textThat(
     text,
     isWellFormedId,
-    (id) => `Parameter '%' is no valid id: '${id}' (a letter, then letters, digits, '-', '.' and '_')`,
+    (id) => `is no valid id: '${id}' (a letter, then letters, digits, '-', '.' and '_')`,
   );
 }
 
-function exportSchema(scalars: Scalars): v.GenericSchema<unknown, ExportOptions> {
+function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOptions> {
   const { text, onOff, integer, choice } = scalars;
-  const addressType = v.looseObject({ type: choice(['unix', 'fd']) }, "Parameter '%' is missing");
+  const addressType = v.looseObject({ type: choice(['unix', 'fd']) }, 'is missing');
   const unix = fields({
     type: v.literal('unix'),
     path: textThat(
       text,
       (path) => path !== '' && !path.includes('\0'),
-      () => "Parameter '%' must be a path",
+      () => 'must be a path',
     ),
   });
   const fd = fields({
@@ -53,7 +54,7 @@ function exportSchema(scalars: Scalars): v.GenericSchema<unknown, ExportOptions>
       textThat(
         text,
         (str) => /^\d{1,10}$/.test(str) && Number(str) <= MAX_FD,
-        (str) => `Parameter '%' must be the number of an inherited descriptor, got '${str}'`,
+        (str) => `must be the number of an inherited descriptor, got '${str}'`,
       ),
       v.transform(Number),
     ),
@@ -72,18 +73,13 @@ function exportSchema(scalars: Scalars): v.GenericSchema<unknown, ExportOptions>
     'logical-block-size': v.optional(
       v.pipe(
         integer(0),
-        v.check(
-          (size) => BLOCK_SIZES.includes(size),
-          `Parameter '%' must be one of ${BLOCK_SIZES.join(', ')} (bytes)`,
-        ),
+        v.check((size) => BLOCK_SIZES.includes(size), `must be one of ${BLOCK_SIZES.join(', ')} (bytes)`),
       ),
     ),
     'num-queues': v.optional(integer(1, MAX_QUEUES)),
     iothread: v.optional(
       v.lazy((iothread): v.GenericSchema<unknown, string | string[]> =>
-        Array.isArray(iothread)
-          ? v.pipe(v.array(text), v.minLength(1, "Parameter '%' names no iothread"))
-          : text,
+        Array.isArray(iothread) ? v.pipe(v.array(text), v.minLength(1, 'names no iothread')) : text,
       ),
     ),
     'fixed-iothread': v.optional(onOff),

@@ -1,6 +1,7 @@
+import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { inBothDialects, type Scalars } from './scalars.js';
+import { inBothDialects } from './scalars.js';
 
 /** A QMP monitor as `--monitor` describes it. */
 export interface MonitorOptions {
@@ -11,14 +12,14 @@ export interface MonitorOptions {
 
 export const monitorSchemas = inBothDialects(monitorSchema);
 
-function monitorSchema({ text, onOff, choice }: Scalars): v.GenericSchema<unknown, MonitorOptions> {
+function monitorSchema({ text, onOff, choice }: OptionWords): v.GenericSchema<unknown, MonitorOptions> {
   return fields({
     chardev: text,
     id: v.optional(text),
     mode: v.optional(
       v.pipe(
         choice(['control', 'readline']),
-        v.check((mode) => mode === 'control', "Parameter '%' must be control: only QMP is supported"),
+        v.check((mode) => mode === 'control', 'must be control: only QMP is supported'),
       ),
     ),
     pretty: v.optional(onOff),

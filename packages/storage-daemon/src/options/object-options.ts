@@ -1,7 +1,8 @@
+import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
 import { idSchema } from './export-options.js';
-import { inBothDialects, type Scalars } from './scalars.js';
+import { inBothDialects } from './scalars.js';
 
 /** An object as `--object` and `object-add` describe it: iothreads are the only ones. */
 export interface ObjectOptions {
@@ -20,17 +21,10 @@ const MAX_POLL_FACTOR = 1000;
 
 export const objectSchemas = inBothDialects(objectSchema);
 
-function objectSchema(scalars: Scalars): v.GenericSchema<unknown, ObjectOptions> {
+function objectSchema(scalars: OptionWords): v.GenericSchema<unknown, ObjectOptions> {
   const { integer, choice } = scalars;
   return fields({
-    'qom-type': v.pipe(
-      v.unknown(),
-      v.check(
-        (type) => type !== 'throttle-group',
-        "Parameter '%': this version has no object type 'throttle-group'",
-      ),
-      choice(['iothread']),
-    ),
+    'qom-type': choice(['iothread']),
     id: idSchema(scalars),
     'poll-max-ns': v.optional(integer(0, MAX_POLL_NS)),
     'poll-grow': v.optional(integer(0, MAX_POLL_FACTOR)),

@@ -1,21 +1,13 @@
+import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
+import { fields } from './check-options.js';
 
 /** How an option is written: `key=value`, where all scalars are text, or JSON, where they have types. */
 export type Dialect = 'keyval' | 'json';
 
-/** Schemas of scalars in one dialect. Messages name the parameter by the first `%`. */
-export interface Scalars {
-  readonly text: v.GenericSchema<unknown, string>;
-  readonly onOff: v.GenericSchema<unknown, boolean>;
-  readonly integer: (least: number, most?: number) => v.GenericSchema<unknown, number>;
-  readonly choice: <const Choice extends string>(
-    choices: readonly Choice[],
-  ) => v.GenericSchema<unknown, Choice>;
-}
-
 /** One description of an option, for both ways to write it. */
 export function inBothDialects<Output>(
-  describe: (scalars: Scalars) => v.GenericSchema<unknown, Output>,
+  describe: (words: OptionWords) => v.GenericSchema<unknown, Output>,
 ): Readonly<Record<Dialect, v.GenericSchema<unknown, Output>>> {
   return { keyval: describe(scalars('keyval')), json: describe(scalars('json')) };
 }
@@ -63,7 +55,7 @@ export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(
 const wrongType = (expected: string): Wrong =>
   new Wrong(`Invalid parameter type for '%', expected: ${expected}`);
 
-export function scalars(dialect: Dialect): Scalars {
+export function scalars(dialect: Dialect): OptionWords {
   const text = reading((input) => (typeof input === 'string' ? input : wrongType('string')));
   return {
     text,
@@ -71,27 +63,47 @@ export function scalars(dialect: Dialect): Scalars {
       if (dialect === 'json') return typeof input === 'boolean' ? input : wrongType('boolean');
       if (typeof input !== 'string') return wrongType('boolean');
       if (ON.has(input)) return true;
-      return OFF.has(input) ? false : new Wrong(`Parameter '%' expects 'on' or 'off', got '${input}'`);
+      return OFF.has(input) ? false : new Wrong(`expects 'on' or 'off', got '${input}'`);
     }),
     integer: (least, most = Number.MAX_SAFE_INTEGER) =>
       reading((input) => {
         if (typeof input !== (dialect === 'json' ? 'number' : 'string')) return wrongType('integer');
         const value = /^[+-]?\d+$/.test(String(input)) ? Number(input) : NaN;
         if (Number.isNaN(value)) {
-          return new Wrong(
-            `Parameter '%' expects integer, a plain number without a unit, got '${String(input)}'`,
-          );
+          return new Wrong(`expects integer, a plain number without a unit, got '${String(input)}'`);
         }
         if (value < least || value > most) {
-          return new Wrong(`Parameter '%' expects an integer from ${least} to ${most}, got ${String(input)}`);
+          return new Wrong(`expects an integer from ${least} to ${most}, got ${String(input)}`);
         }
         return value;
       }),
     choice: <const Choice extends string>(choices: readonly Choice[]) =>
       reading((input): Choice | Wrong => {
         if (typeof input !== 'string') return wrongType('string');
-        if ((choices as readonly string[]).includes(input)) return input as Choice;
-        return new Wrong(`Parameter '%' does not accept value '${input}' (known: ${choices.join(', ')})`);
+        return (choices as readonly string[]).includes(input) ? (input as Choice) : notOneOf(choices, input);
       }),
+    fields,
+    noVariant:
+      (choices) =>
+      ({ input, path }) => {
+        if (path === undefined) return wrongType('object').message;
+        if (input === undefined) return 'is missing';
+        return (typeof input === 'string' ? notOneOf(choices, input) : wrongType('string')).message;
+      },
   };
+}
+
+/** What QEMU has and this version has not, for those who look for it. */
+const NOT_HERE: ReadonlyMap<string, string> = new Map([
+  ['throttle', 'driver'],
+  ['throttle-group', 'object type'],
+]);
+
+function notOneOf(choices: readonly string[], input: string): Wrong {
+  const what = NOT_HERE.get(input);
+  return new Wrong(
+    what === undefined
+      ? `does not accept value '${input}' (known: ${choices.join(', ')})`
+      : `Parameter '%': this version has no ${what} '${input}'`,
+  );
 }

@@ -12,10 +12,10 @@ const { text, onOff, integer } = scalars('json');
 const MAX_BOUNDARIES = 1024;
 const boundariesSchema = v.pipe(
   v.array(integer(1), "Invalid parameter type for '%', expected: array"),
-  v.maxLength(MAX_BOUNDARIES, `Parameter '%' takes at most ${MAX_BOUNDARIES} boundaries`),
+  v.maxLength(MAX_BOUNDARIES, `takes at most ${MAX_BOUNDARIES} boundaries`),
   v.check(
     (list) => list.every((boundary, index) => index === 0 || boundary > list[index - 1]!),
-    "Parameter '%' must be in ascending order, without duplicates",
+    'must be in ascending order, without duplicates',
   ),
 );
 

@@ -1,0 +1,9 @@
+// The door to drives in QEMU's spelling. Without the drivers themselves: a command line is read before any is loaded.
+export {
+  type BlockdevOptions,
+  blockdevSchema,
+  type LeafBlockdev,
+  type RawBlockdev,
+} from './blockdev-options.js';
+export { inheritOptions, leafOptions, windowOptions } from './drive-options.js';
+export { type OptionWords } from './option-words.js';
