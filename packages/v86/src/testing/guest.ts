@@ -54,7 +54,7 @@ export class Guest {
   readonly machine: V86;
   readonly #options: GuestOptions;
   readonly #shown: string[] = [];
-  #results = new GuestResults();
+  #told = new GuestResults();
   #waiter: Waiter | undefined;
 
   private constructor(machine: V86, options: GuestOptions) {
@@ -72,14 +72,12 @@ export class Guest {
     machine.add_listener('cpu-event-halt' as 'emulator-stopped', () => this.#waiter?.resolve());
   }
 
-  /** Boots a guest; resolves when it waits for its first script. @throws Error with the console's last lines */
-  static async boot(kit: GuestKit, options: GuestOptions = {}): Promise<Guest> {
+  /** A machine with its devices, before it is switched on. */
+  static async create(kit: GuestKit, options: GuestOptions = {}): Promise<Guest> {
     const files = Object.entries(options.files ?? {});
-    const machine = await createMachine(kit, newcArchive(files), options.machine ?? {});
-    const guest = new Guest(machine, options);
+    const guest = new Guest(await createMachine(kit, newcArchive(files), options.machine ?? {}), options);
     try {
-      await options.attach?.(machine);
-      await guest.#until(() => void machine.run());
+      await options.attach?.(guest.machine);
       return guest;
     } catch (error) {
       await guest[Symbol.asyncDispose]();
@@ -87,9 +85,32 @@ export class Guest {
     }
   }
 
-  /** Goes on with a machine whose guest waits for a script, as one does whose state has been restored. */
-  static adopt(machine: V86, options: GuestOptions = {}): Guest {
-    return new Guest(machine, options);
+  /** Creates a guest and boots it. @throws Error with the console's last lines */
+  static async boot(kit: GuestKit, options: GuestOptions = {}): Promise<Guest> {
+    const guest = await Guest.create(kit, options);
+    try {
+      await guest.start();
+      return guest;
+    } catch (error) {
+      await guest[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Switches the machine on; resolves when it waits for its first script. @throws Error with the console's last lines */
+  async start(): Promise<void> {
+    await this.#until(() => void this.machine.run());
+  }
+
+  /**
+   * Goes on with a guest that was saved while its script asked for something; resolves with what the rest of the script tells.
+   * @throws Error with the console's last lines when the script fails, or never ends
+   */
+  async goOn(answer: string): Promise<GuestResults> {
+    return await this.#results(() => {
+      this.#say(answer);
+      void this.machine.run();
+    });
   }
 
   /**
@@ -97,11 +118,7 @@ export class Guest {
    * @throws Error with the console's last lines when the script fails, or never ends
    */
   async run(script: string): Promise<GuestResults> {
-    this.#results = new GuestResults();
-    await this.#until(() => this.#say(`${script}\n${END_OF_SCRIPT}`));
-    const exit = this.#results.text('exit');
-    if (exit !== '0') throw this.#describe(`the guest's script left with status ${exit}`);
-    return this.#results;
+    return await this.#results(() => this.#say(`${script}\n${END_OF_SCRIPT}`));
   }
 
   /** Powers the guest off; resolves when its processor has halted. */
@@ -112,6 +129,14 @@ export class Guest {
   /** Ends the machine at once, as a power cut would. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.machine.destroy();
+  }
+
+  async #results(action: () => void): Promise<GuestResults> {
+    this.#told = new GuestResults();
+    await this.#until(action);
+    const exit = this.#told.text('exit');
+    if (exit !== '0') throw this.#describe(`the guest's script left with status ${exit}`);
+    return this.#told;
   }
 
   /** Does something and waits until the guest asks for a script, or halts. */
@@ -134,7 +159,7 @@ export class Guest {
 
   #hear(line: string): void {
     const [word, name = '', ...rest] = line.split(' ');
-    if (word === 'RESULT') this.#results.set(name, rest.join(' '));
+    if (word === 'RESULT') this.#told.set(name, rest.join(' '));
     if (word !== 'ASK') return;
     if (name === 'script') this.#waiter?.resolve();
     else this.#answer(name).catch((error: unknown) => this.#waiter?.reject(error));
