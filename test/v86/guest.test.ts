@@ -13,7 +13,10 @@ import { tinyProgram } from './support/tiny-program.js';
 
 const DISK_BYTES = 32 << 20;
 const MiB = 1 << 20;
-const STATUSES = Array.from({ length: 12 }, (_, i) => 10 + i);
+/** Two generations of programs: the second is to find its memory where the first one's was. */
+const PROGRAMS = 60;
+const FIRST = 1;
+const SECOND = 101;
 
 const why = whyNoGuest();
 if (why !== undefined) process.stderr.write(`test/v86: skipped: ${why}\n`);
@@ -78,7 +81,11 @@ describe.skipIf(why !== undefined)('Linux in v86', { timeout: 400_000 }, () => {
           });
         },
       },
-      files: Object.fromEntries(STATUSES.map((status) => [`tmp/p${status}`, tinyProgram(status)])),
+      files: Object.fromEntries(
+        [FIRST, SECOND].flatMap((first) =>
+          Array.from({ length: PROGRAMS }, (_, i) => [`tmp/p${first + i}`, tinyProgram(first + i)]),
+        ),
+      ),
     });
     ({ guest } = machine);
     await guest.start();
@@ -143,12 +150,14 @@ describe.skipIf(why !== undefined)('Linux in v86', { timeout: 400_000 }, () => {
     const told = await guest.run(`
       mount -t ext4 /dev/vda /mnt
       cp /tmp/p* /mnt
-      for round in 1 2 3; do
-        for program in ${STATUSES.map((status) => `p${status}`).join(' ')}; do
-          forget
+      for first in ${FIRST} ${SECOND}; do
+        forget
+        programs=$(seq $first $((first + ${PROGRAMS - 1})))
+        for program in $programs; do cat /mnt/p$program >/dev/null; done
+        for program in $programs; do
           status=0
-          /mnt/$program || status=$?
-          [ p$status = $program ] || result wrong "$program left with $status"
+          /mnt/p$program || status=$?
+          [ $status = $program ] || result wrong "program $program left with $status"
         done
       done
       umount /mnt

@@ -20,6 +20,8 @@ export interface GuestOptions {
   readonly machine?: V86Options;
   /** Programs and other files for the guest, by their paths in directories that it has. */
   readonly files?: Readonly<Record<string, Uint8Array>>;
+  /** Called with a result's name at the moment a script tells it. */
+  readonly onTold?: (name: string) => void;
   /** Gets what the guest's console shows. */
   readonly onConsole?: (line: string) => void;
   /** Of the boot and of each script. Default 180,000. */
@@ -159,7 +161,10 @@ export class Guest {
 
   #hear(line: string): void {
     const [word, name = '', ...rest] = line.split(' ');
-    if (word === 'RESULT') this.#told.set(name, rest.join(' '));
+    if (word === 'RESULT') {
+      this.#options.onTold?.(name);
+      this.#told.set(name, rest.join(' '));
+    }
     if (word !== 'ASK') return;
     if (name === 'script') this.#waiter?.resolve();
     else this.#answer(name).catch((error: unknown) => this.#waiter?.reject(error));
