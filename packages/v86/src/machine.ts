@@ -63,8 +63,9 @@ export class Machine {
       if (disk.inFlight) pollMs = 0;
     }
     if (this.#interrupted(nowMs) || pollMs === -1 || this.cpu.in_hlt[0] === 0) return;
-    for (const disk of this.#disks) if (disk.inFlight) pollMs = Math.max(pollMs, disk.polling.wait(nowMs));
-    this.#pollHalted(nowMs + Math.min(pollMs, sleepMs));
+    for (const disk of this.#disks) if (disk.inFlight) pollMs = Math.max(pollMs, disk.haltPolling.begin(nowMs));
+    if (pollMs > 0 && this.#pollHalted(nowMs + Math.min(pollMs, sleepMs))) return;
+    for (const disk of this.#disks) disk.sleep();
   }
 
   /** @returns whether a disk interrupts; v86's own devices may have lowered a line that they share with it */
@@ -73,7 +74,7 @@ export class Machine {
     for (const disk of this.#disks) {
       if (!disk.interrupting) continue;
       interrupted = true;
-      disk.polling.end(nowMs);
+      disk.completed(nowMs);
     }
     if (interrupted) this.raiseHighLines();
     return interrupted;
@@ -81,12 +82,15 @@ export class Machine {
 
   /**
    * The guest waits for an interrupt, and so may this thread: a look costs a fraction of what sleeping and being woken up would add.
+   * @returns whether a disk interrupts
    */
-  #pollHalted(endMs: number): void {
-    for (let nowMs = performance.now(); nowMs < endMs; nowMs = performance.now()) {
+  #pollHalted(endMs: number): boolean {
+    let nowMs: number;
+    do {
+      nowMs = performance.now();
       for (const disk of this.#disks) disk.pull();
-      if (this.#interrupted(nowMs)) return;
-    }
-    for (const disk of this.#disks) disk.sleep();
+      if (this.#interrupted(nowMs)) return true;
+    } while (nowMs < endMs);
+    return false;
   }
 }

@@ -1,38 +1,46 @@
-import type { VirtioPci } from '@iothreads/core';
+import type { AccessWidth } from '@iothreads/core';
 import type { IoPorts } from './emulator.js';
+
+/** What is behind a BAR. */
+export interface BarTarget {
+  /** @returns an unsigned number */
+  readBar(offset: number, width: AccessWidth): number;
+  /** @param value its lowest `width` bytes count */
+  writeBar(offset: number, width: AccessWidth, value: number): void;
+}
 
 /** One port of a function's I/O BAR. v86 tells who is written to no address: so each port knows its own offset. */
 class BarPort {
-  readonly #pci: VirtioPci;
+  readonly #target: BarTarget;
   readonly #offset: number;
 
-  constructor(pci: VirtioPci, offset: number) {
-    this.#pci = pci;
+  constructor(target: BarTarget, offset: number) {
+    this.#target = target;
     this.#offset = offset;
   }
 
   read8(): number {
-    return this.#pci.readBar(0, this.#offset, 1);
+    return this.#target.readBar(this.#offset, 1);
   }
 
   read16(): number {
-    return this.#pci.readBar(0, this.#offset, 2);
+    return this.#target.readBar(this.#offset, 2);
   }
 
   read32(): number {
-    return this.#pci.readBar(0, this.#offset, 4) | 0;
+    return this.#target.readBar(this.#offset, 4) | 0;
   }
 
   write8(value: number): void {
-    this.#pci.writeBar(0, this.#offset, 1, value);
+    this.#target.writeBar(this.#offset, 1, value);
   }
 
   write16(value: number): void {
-    this.#pci.writeBar(0, this.#offset, 2, value);
+    this.#target.writeBar(this.#offset, 2, value);
   }
 
   write32(value: number): void {
-    this.#pci.writeBar(0, this.#offset, 4, value);
+    this.#target.writeBar(this.#offset, 4, value);
   }
 }
 
@@ -49,13 +57,13 @@ export function findFreePorts(io: IoPorts, byteLength: number): number | undefin
 }
 
 /**
- * Shows a function's I/O BAR at ports from `base` on.
+ * Shows an I/O BAR of a function at `byteLength` ports from `base` on.
  * @returns a function that takes it away, wherever the guest has moved it
  */
-export function openPortWindow(io: IoPorts, base: number, pci: VirtioPci): () => void {
+export function openPortWindow(io: IoPorts, base: number, byteLength: number, target: BarTarget): () => void {
   const mine = new Set<unknown>();
-  for (let offset = 0; offset < pci.bars[0]!.byteLength; offset++) {
-    const port = new BarPort(pci, offset);
+  for (let offset = 0; offset < byteLength; offset++) {
+    const port = new BarPort(target, offset);
     mine.add(port);
     io.register_read(base + offset, port, port.read8, port.read16, port.read32);
     io.register_write(base + offset, port, port.write8, port.write16, port.write32);

@@ -2,35 +2,35 @@ import { DEFAULT_POLLING, PollingController } from '@iothreads/core';
 
 const NS_PER_MS = 1e6;
 
-/** How long a halted guest's thread looks for completions of a disk before it sleeps: learnt from how long they took before. */
-export class HaltPolling {
+/** How long the emulator's thread looks for what its guest waits for: learnt from how long that took before. */
+export class WaitPolling {
   readonly #controller: PollingController;
   /** Since when the guest has been waiting, by `performance.now()`; NaN while it doesn't. */
   #sinceMs = NaN;
-  /** Whether the thread has slept meanwhile. */
-  #slept = false;
+  /** Whether the thread has done something else meanwhile. */
+  #gaveUp = false;
 
   /** @param pollMaxNs 0 turns polling off */
   constructor(pollMaxNs: number) {
     this.#controller = new PollingController({ ...DEFAULT_POLLING, pollMaxNs });
   }
 
-  /** The guest has halted with requests in flight. @returns for how long to look, milliseconds */
-  wait(nowMs: number): number {
+  /** The guest waits from now on, unless it does so already. @returns for how long to look, milliseconds */
+  begin(nowMs: number): number {
     if (Number.isNaN(this.#sinceMs)) this.#sinceMs = nowMs;
     return this.#controller.pollNs / NS_PER_MS;
   }
 
   /** Nothing came. */
   giveUp(): void {
-    this.#slept = true;
+    this.#gaveUp = true;
   }
 
-  /** What the guest waited for has come. */
+  /** What the guest waits for, if it does, has come. */
   end(nowMs: number): void {
     if (Number.isNaN(this.#sinceMs)) return;
-    this.#controller.adjust((nowMs - this.#sinceMs) * NS_PER_MS, this.#slept);
+    this.#controller.adjust((nowMs - this.#sinceMs) * NS_PER_MS, this.#gaveUp);
     this.#sinceMs = NaN;
-    this.#slept = false;
+    this.#gaveUp = false;
   }
 }
