@@ -29,7 +29,11 @@ class Machine {
   vdb!: BlockDevice;
   guest!: Guest;
 
-  static async create(kit: GuestKit, images: readonly [string, string], options: GuestOptions = {}): Promise<Machine> {
+  static async create(
+    kit: GuestKit,
+    images: readonly [string, string],
+    options: GuestOptions = {},
+  ): Promise<Machine> {
     const machine = new Machine();
     const { runtime } = machine;
     for (const id of ['iothread0', 'iothread1']) await runtime.addIOThread({ id });

@@ -72,7 +72,11 @@ export class AttachedDisk implements BarTarget {
       },
       onInterrupt: (listener) => device.onInterrupt(listener),
     };
-    this.#pci = new VirtioPci(registered, { setInterrupt: (level) => this.#setInterrupt(level) }, { bar: 'io' });
+    this.#pci = new VirtioPci(
+      registered,
+      { setInterrupt: (level) => this.#setInterrupt(level) },
+      { bar: 'io' },
+    );
 
     const size = this.#pci.bars[0]!.byteLength;
     const base = findFreePorts(io, size);
@@ -189,6 +193,10 @@ export class AttachedDisk implements BarTarget {
  * The device's memory is `guestMemory(emulator)`, its completion best 'pull': completions are taken where v86 looks for interrupts.
  * @throws V86Error `ERR_EMULATOR`, `ERR_SLOT`; VirtioError `ERR_DEVICE_OPTION` for more than 32 queues
  */
-export function attachDisk(emulator: Emulator, device: DiskDevice, options: AttachOptions = {}): AttachedDisk {
+export function attachDisk(
+  emulator: Emulator,
+  device: DiskDevice,
+  options: AttachOptions = {},
+): AttachedDisk {
   return new AttachedDisk(emulator, device, options);
 }

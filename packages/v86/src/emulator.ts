@@ -55,7 +55,7 @@ export interface IoPorts {
   ): void;
 }
 
-export interface PciDevice {
+interface PciDevice {
   /** The slot's number times 8. */
   readonly pci_id: number;
   /** What the configuration space holds at first; v86 takes a copy and keeps it itself from then on. */

@@ -15,16 +15,16 @@ export class Machine {
 
   private constructor(cpu: Cpu) {
     this.cpu = cpu;
-    const runTimers = cpu.run_hardware_timers;
+    const runTimers = cpu.run_hardware_timers.bind(cpu);
     cpu.run_hardware_timers = (acpiEnabled, nowMs) => {
-      const sleepMs = runTimers.call(cpu, acpiEnabled, nowMs);
+      const sleepMs = runTimers(acpiEnabled, nowMs);
       this.#serve(nowMs, sleepMs);
       return sleepMs;
     };
-    const reboot = cpu.reboot_internal;
+    const reboot = cpu.reboot_internal.bind(cpu);
     cpu.reboot_internal = () => {
       for (const disk of this.#disks) disk.reset();
-      reboot.call(cpu);
+      reboot();
     };
   }
 
@@ -63,7 +63,8 @@ export class Machine {
       if (disk.inFlight) pollMs = 0;
     }
     if (this.#interrupted(nowMs) || pollMs === -1 || this.cpu.in_hlt[0] === 0) return;
-    for (const disk of this.#disks) if (disk.inFlight) pollMs = Math.max(pollMs, disk.haltPolling.begin(nowMs));
+    for (const disk of this.#disks)
+      if (disk.inFlight) pollMs = Math.max(pollMs, disk.haltPolling.begin(nowMs));
     if (pollMs > 0 && this.#pollHalted(nowMs + Math.min(pollMs, sleepMs))) return;
     for (const disk of this.#disks) disk.sleep();
   }

@@ -9,39 +9,34 @@ export interface BarTarget {
   writeBar(offset: number, width: AccessWidth, value: number): void;
 }
 
-/** One port of a function's I/O BAR. v86 tells who is written to no address: so each port knows its own offset. */
-class BarPort {
-  readonly #target: BarTarget;
-  readonly #offset: number;
+/** One port: v86 tells nobody which one was written to, so each has an object of its own as `this`. */
+interface BarPort {
+  readonly target: BarTarget;
+  readonly offset: number;
+}
 
-  constructor(target: BarTarget, offset: number) {
-    this.#target = target;
-    this.#offset = offset;
-  }
+function read8(this: BarPort): number {
+  return this.target.readBar(this.offset, 1);
+}
 
-  read8(): number {
-    return this.#target.readBar(this.#offset, 1);
-  }
+function read16(this: BarPort): number {
+  return this.target.readBar(this.offset, 2);
+}
 
-  read16(): number {
-    return this.#target.readBar(this.#offset, 2);
-  }
+function read32(this: BarPort): number {
+  return this.target.readBar(this.offset, 4) | 0;
+}
 
-  read32(): number {
-    return this.#target.readBar(this.#offset, 4) | 0;
-  }
+function write8(this: BarPort, value: number): void {
+  this.target.writeBar(this.offset, 1, value);
+}
 
-  write8(value: number): void {
-    this.#target.writeBar(this.#offset, 1, value);
-  }
+function write16(this: BarPort, value: number): void {
+  this.target.writeBar(this.offset, 2, value);
+}
 
-  write16(value: number): void {
-    this.#target.writeBar(this.#offset, 2, value);
-  }
-
-  write32(value: number): void {
-    this.#target.writeBar(this.#offset, 4, value);
-  }
+function write32(this: BarPort, value: number): void {
+  this.target.writeBar(this.offset, 4, value);
 }
 
 /** Where no device of v86's has ports before the BIOS gives them others; 16 bits of port numbers end where the search does. */
@@ -63,10 +58,10 @@ export function findFreePorts(io: IoPorts, byteLength: number): number | undefin
 export function openPortWindow(io: IoPorts, base: number, byteLength: number, target: BarTarget): () => void {
   const mine = new Set<unknown>();
   for (let offset = 0; offset < byteLength; offset++) {
-    const port = new BarPort(target, offset);
+    const port: BarPort = { target, offset };
     mine.add(port);
-    io.register_read(base + offset, port, port.read8, port.read16, port.read32);
-    io.register_write(base + offset, port, port.write8, port.write16, port.write32);
+    io.register_read(base + offset, port, read8, read16, read32);
+    io.register_write(base + offset, port, write8, write16, write32);
   }
   return () => {
     for (const [number, { device }] of io.ports.entries()) {

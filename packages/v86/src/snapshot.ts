@@ -62,7 +62,8 @@ export async function restoreSnapshot(emulator: Emulator, snapshot: Snapshot): P
   const attached = new Map(savedDisks(emulator).map((each) => [each.disk.slot, each]));
   const states = snapshot.disks.map((state) => ({ state, ...attached.get(state.slot) }));
   for (const { state, disk } of states) {
-    if (disk === undefined) throw new V86Error('ERR_SNAPSHOT', `the snapshot has a disk in slot ${state.slot}`);
+    if (disk === undefined)
+      throw new V86Error('ERR_SNAPSHOT', `the snapshot has a disk in slot ${state.slot}`);
   }
   await standingStill(emulator, async () => {
     for (const each of attached.values()) await resetDone(each);

@@ -40,19 +40,22 @@ async function addDisk(id: string, slot?: number): Promise<AttachedDisk> {
 const block = (value: number): Uint8Array => new Uint8Array(4096).fill(value);
 
 describe('a disk', () => {
-  test.each(['wake', 'pull'] as const)('serves a driver that goes through ports, completions by %s', async (completion) => {
-    const { slot } = attachDisk(machine.emulator, await addDevice('vda', completion));
-    const driver = new MachineDriver(machine, slot);
-    expect(driver.pci.capacitySectors).toBe(SECTORS);
-    for (let value = 1; value <= 20; value++) {
-      const written = await driver.request(VIRTIO_BLK_T_OUT, value * 8, block(value));
-      expect(driver.blk.status(written)).toBe(VIRTIO_BLK_S_OK);
-    }
-    for (let value = 1; value <= 20; value++) {
-      const read = await driver.request(VIRTIO_BLK_T_IN, value * 8, block(0));
-      expect(driver.blk.data(read)).toEqual(block(value));
-    }
-  });
+  test.each(['wake', 'pull'] as const)(
+    'serves a driver that goes through ports, completions by %s',
+    async (completion) => {
+      const { slot } = attachDisk(machine.emulator, await addDevice('vda', completion));
+      const driver = new MachineDriver(machine, slot);
+      expect(driver.pci.capacitySectors).toBe(SECTORS);
+      for (let value = 1; value <= 20; value++) {
+        const written = await driver.request(VIRTIO_BLK_T_OUT, value * 8, block(value));
+        expect(driver.blk.status(written)).toBe(VIRTIO_BLK_S_OK);
+      }
+      for (let value = 1; value <= 20; value++) {
+        const read = await driver.request(VIRTIO_BLK_T_IN, value * 8, block(0));
+        expect(driver.blk.data(read)).toEqual(block(value));
+      }
+    },
+  );
 
   test('goes on when the guest has moved its ports', async () => {
     const { slot } = await addDisk('vda');
@@ -69,7 +72,7 @@ describe('a disk', () => {
 
   test('tells of every byte that it writes to RAM', async () => {
     const dirty = new Set<number>();
-    const { jit_dirty_cache: jitDirtyCache } = machine.cpu;
+    const jitDirtyCache = machine.cpu.jit_dirty_cache.bind(machine.cpu);
     machine.cpu.jit_dirty_cache = (start, end) => {
       for (let address = start; address < end; address++) dirty.add(address);
       jitDirtyCache(start, end);
@@ -125,7 +128,8 @@ describe('a disk', () => {
     const disk = await addDisk('vda', 0x14);
     const used = (): number => machine.cpu.io.ports.filter(({ device }) => device !== undefined).length;
     const withDisk = used();
-    new MachineDriver(machine, 0x14);
+    // It moves the ports.
+    expect(new MachineDriver(machine, 0x14).pci.capacitySectors).toBe(SECTORS);
     disk.detach();
     disk.detach();
     expect(used()).toBe(withDisk - 256);
@@ -155,14 +159,15 @@ describe('several disks', () => {
     const disks = [await addDisk('vda', 0x0f), await addDisk('vdb', 0x13)];
     const { pci } = machine.cpu.devices;
     const level = { line: false };
-    const { raise_irq: raise, lower_irq: lower } = pci;
+    const raise = pci.raise_irq.bind(pci);
+    const lower = pci.lower_irq.bind(pci);
     pci.raise_irq = (pciId) => {
       level.line = true;
-      raise.call(pci, pciId);
+      raise(pciId);
     };
     pci.lower_irq = (pciId) => {
       level.line = false;
-      lower.call(pci, pciId);
+      lower(pciId);
     };
     const drivers = disks.map(({ slot }, place) => {
       const driver = new MachineDriver(machine, slot, place);

@@ -20,12 +20,16 @@ Linux in v86 reads from disks over one image, one request at a time: microsecond
 `;
 const IMAGE_BYTES = 64 << 20;
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 /** @returns a table, one line a disk */
 function render(cells: readonly V86Cell[], color: boolean): string {
   const paint = painter(color);
-  const columns = [{ width: 33, align: 'left' as const }, ...PATTERNS.map(({ name }) => ({ width: name.length + 2, align: 'right' as const }))];
+  const columns = [
+    { width: 33, align: 'left' as const },
+    ...PATTERNS.map(({ name }) => ({ width: name.length + 2, align: 'right' as const })),
+  ];
   const value = (disk: string, pattern: string): string =>
     median(cells.find((cell) => cell.disk === disk && cell.pattern === pattern)!.read_us).toFixed(0);
   const rows = DISKS.map(({ name }) => [name, ...PATTERNS.map((pattern) => value(name, pattern.name))]);
@@ -42,7 +46,8 @@ async function main(): Promise<void> {
     return;
   }
   const runs = Number(values.runs);
-  if (!Number.isSafeInteger(runs) || runs < 1) throw new TypeError(`--runs takes a positive number, got ${values.runs}`);
+  if (!Number.isSafeInteger(runs) || runs < 1)
+    throw new TypeError(`--runs takes a positive number, got ${values.runs}`);
   const why = whyNoGuest();
   if (why !== undefined) {
     process.stderr.write(`${why}\n`);

@@ -99,7 +99,8 @@ export class SameThreadDisk implements DiskDevice, Disposable {
     for (let i = 0; i < data.length; i++) {
       const region = data.regions[i]!;
       const byteLength = data.lengths[i]!;
-      if (readSync(this.#fd, region.bytes, data.offsets[i]!, byteLength, at) !== byteLength) return VIRTIO_BLK_S_IOERR;
+      if (readSync(this.#fd, region.bytes, data.offsets[i]!, byteLength, at) !== byteLength)
+        return VIRTIO_BLK_S_IOERR;
       this.#markDirty(region.guestAddress + data.offsets[i]!, byteLength);
       at += byteLength;
     }

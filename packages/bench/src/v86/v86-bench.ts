@@ -82,7 +82,9 @@ export async function runV86Bench(plan: V86BenchPlan): Promise<V86Cell[]> {
     onTold: (name) => at.set(name, performance.now()),
   });
 
-  const cells = DISKS.flatMap((disk) => PATTERNS.map((pattern) => ({ disk, pattern, read_us: [] as number[] })));
+  const cells = DISKS.flatMap((disk) =>
+    PATTERNS.map((pattern) => ({ disk, pattern, read_us: [] as number[] })),
+  );
   // In turn, so that a slow moment of the machine's is everybody's; the first round warms up.
   for (let run = 0; run <= runs; run++) {
     for (const { disk, pattern, read_us } of cells) {

@@ -42,7 +42,10 @@ export function loadGuestKit(modules: readonly string[] = []): GuestKit {
   const boot = join(ROOT, 'boot');
   const kernel = readdirSync(boot).find((name) => name.startsWith('vmlinuz-'))!;
   const loaded = readModules(join(ROOT, 'lib/modules'), [...MODULES, ...modules]);
-  const moduleFiles = [...loaded].map(([name, content]): [string, ArchiveEntry] => [`modules/${name}.ko`, content]);
+  const moduleFiles = [...loaded].map(([name, content]): [string, ArchiveEntry] => [
+    `modules/${name}.ko`,
+    content,
+  ]);
   const directories = ['bin', 'dev', 'mnt', 'modules', 'proc', 'sys', 'tmp'];
   const initramfs = newcArchive([
     ...directories.map((path): [string, ArchiveEntry] => [path, 'directory']),
@@ -52,5 +55,9 @@ export function loadGuestKit(modules: readonly string[] = []): GuestKit {
     ['init', Buffer.from(GUEST_INIT)],
     ['words', Buffer.from(GUEST_WORDS)],
   ]);
-  return { bios: readBuffer(join(ROOT, 'usr/share/seabios/bios.bin')), kernel: readBuffer(join(boot, kernel)), initramfs };
+  return {
+    bios: readBuffer(join(ROOT, 'usr/share/seabios/bios.bin')),
+    kernel: readBuffer(join(boot, kernel)),
+    initramfs,
+  };
 }

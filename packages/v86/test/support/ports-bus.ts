@@ -30,8 +30,7 @@ export function portsBus(ports: Ports, slot: number): PciBus {
     write(CONFIG_ADDRESS, 4, (ENABLE | (slot << 11) | (offset & ~3)) >>> 0);
     return CONFIG_DATA + (offset & 3);
   };
-  const portOf = (bar: number, offset: number): number =>
-    (read(config(BAR0 + 4 * bar), 4) & 0xfffc) + offset;
+  const portOf = (bar: number, offset: number): number => (read(config(BAR0 + 4 * bar), 4) & 0xfffc) + offset;
   return {
     readConfig: (offset, width) => read(config(offset), width),
     writeConfig: (offset, width, value) => write(config(offset), width, value),
