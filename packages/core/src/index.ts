@@ -1,4 +1,9 @@
-// The package's door. Everything behind it is pure: no thread, no timer, no module of Node.
+/**
+ * The package's door. Everything behind it is pure: no thread, no timer, no module of Node.
+ *
+ * @packageDocumentation
+ * @mergeModuleWith <project>
+ */
 export * from './virtio-error.js';
 export * from './memory/guest-memory.js';
 export * from './memory/memory-region.js';

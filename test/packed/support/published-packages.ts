@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 const PACKAGES = fileURLToPath(new URL('../../../packages/', import.meta.url));
 
 /** What a package.json says, as far as these tests ask. */
-export interface Manifest {
+interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly private?: boolean;

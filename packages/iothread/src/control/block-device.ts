@@ -25,7 +25,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   /** What the driver settled; undefined while the device is not running. */
   #activation: Activation | undefined;
 
-  /** Takes the drive over: it is closed when the device has been detached. */
+  /** Takes the drive over: it is closed when the device has been detached. @internal */
   constructor(checked: CheckedDevice, drive: HeldDrive, owner: DeviceOwner) {
     super(checked, drive.prepared, owner);
     const { geometry } = drive.prepared;
@@ -91,7 +91,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     };
   }
 
-  /** Detaches as any device, and closes its drive. */
+  /** Detaches as any device, and closes its drive. @internal */
   override async detach(): Promise<void> {
     try {
       await super.detach();
