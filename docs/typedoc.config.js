@@ -24,6 +24,7 @@ export default {
   navigation: { includeFolders: false },
   out: '../out/api',
   treatWarningsAsErrors: true,
+  logLevel: 'Warn',
   validation: { invalidLink: true, invalidPath: true, notExported: true },
   packageOptions: {
     excludeInternal: true,
