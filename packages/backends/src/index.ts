@@ -1,4 +1,9 @@
-// The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
+/**
+ * The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
+ *
+ * @packageDocumentation
+ * @mergeModuleWith <project>
+ */
 // driver. How each driver works stays inside its folder.
 export {
   BlockDriverError,

@@ -102,11 +102,13 @@ export class VirtioBlkDevice {
     this.#queues = Array.from({ length: options.numQueues }, () => undefined);
   }
 
+  /** The device status (2.1), as the driver reads it. */
   get status(): number {
     if (this.#active && this.#events.broken?.() === true) this.setNeedsReset();
     return this.#status;
   }
 
+  /** The features that the driver has written (2.2); they count once FEATURES_OK sticks. */
   get driverFeatures(): bigint {
     return this.#driverFeatures;
   }
@@ -187,6 +189,10 @@ export class VirtioBlkDevice {
     return (this.#status & ready) === VIRTIO_STATUS_FEATURES_OK;
   }
 
+  /**
+   * The driver writes the device status (2.1.1): bits to add to those that are set, or 0 for a reset. What is refused does not
+   * stick; `refusal` says why.
+   */
   writeStatus(value: number): void {
     if (value === 0) {
       this.#reset();
@@ -207,6 +213,10 @@ export class VirtioBlkDevice {
     if ((added & VIRTIO_STATUS_DRIVER_OK) !== 0) this.#activate();
   }
 
+  /**
+   * The driver writes bytes of the configuration space. Only `writeback` can be written, and only where
+   * VIRTIO_BLK_F_CONFIG_WCE was negotiated (5.2.5).
+   */
   writeConfig(offset: number, source: Uint8Array): void {
     if (!hasFeature(this.#driverFeatures, VIRTIO_BLK_F_CONFIG_WCE)) return;
     if (!this.config.write(offset, source)) return;

@@ -45,7 +45,11 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   /** Where the rings of a restored device stand. */
   #restored: ReadonlyMap<number, VirtqueueState> | undefined;
 
-  /** Takes the drive over: it is closed when the device has been detached. @throws VirtioError `ERR_DEVICE_OPTION` */
+  /**
+   * Takes the drive over: it is closed when the device has been detached.
+   * @throws VirtioError `ERR_DEVICE_OPTION`
+   * @internal
+   */
   constructor(checked: CheckedDevice, drive: HeldDrive, owner: DeviceOwner) {
     // `virtio` holds the driver to the size of its queues; those that requests are copied through have their own.
     super({ ...checked, queueSize: MAX_QUEUE_SIZE }, drive.prepared, owner);
@@ -231,7 +235,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     this.channel.interrupt(CONFIG_INTERRUPT);
   }
 
-  /** Detaches as any device, and closes its drive. */
+  /** Detaches as any device, and closes its drive. @internal */
   override async detach(): Promise<void> {
     try {
       await super.detach();
