@@ -28,7 +28,10 @@ interface Interrupts {
   messages: number;
 }
 
-type Transport = (device: RegisteredDevice, heard: Interrupts) => { driver: RegisterDriver; close: () => void };
+type Transport = (
+  device: RegisteredDevice,
+  heard: Interrupts,
+) => { driver: RegisterDriver; close: () => void };
 
 const mmio: Transport = (device, heard) => {
   const registers = new VirtioMmio(device, { setInterrupt: (level) => void (heard.level = level) });
