@@ -1,10 +1,10 @@
 /**
  * The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
+ * driver. How each driver works stays inside its folder.
  *
  * @packageDocumentation
  * @mergeModuleWith <project>
  */
-// driver. How each driver works stays inside its folder.
 export {
   BlockDriverError,
   type BlockDriver,
