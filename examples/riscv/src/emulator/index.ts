@@ -1,0 +1,2 @@
+// What programs and tests need of the emulator.
+export { Machine } from './machine.js';
