@@ -1,5 +1,12 @@
 import { RAM_BASE } from './memory-map.js';
-import { INSTRUCTION_FAULT, LOAD_FAULT, LOAD_MISALIGNED, STORE_FAULT, STORE_MISALIGNED, Trap } from './trap.js';
+import {
+  INSTRUCTION_FAULT,
+  LOAD_FAULT,
+  LOAD_MISALIGNED,
+  STORE_FAULT,
+  STORE_MISALIGNED,
+  Trap,
+} from './trap.js';
 
 /** How many bytes an access has. */
 export type Width = 1 | 2 | 4;
@@ -70,7 +77,11 @@ export class Bus {
     }
     const mapping = this.#find(address);
     if (mapping === undefined) throw new Trap(STORE_FAULT, address);
-    mapping.registers.write(address - mapping.base, width, width === 4 ? value >>> 0 : value & (256 ** width - 1));
+    mapping.registers.write(
+      address - mapping.base,
+      width,
+      width === 4 ? value >>> 0 : value & (256 ** width - 1),
+    );
   }
 
   /** What the guest did before is seen by other threads before what it does next: JavaScript's only barriers are its atomics. */

@@ -18,7 +18,14 @@ import {
 } from './csrs.js';
 import { RAM_BASE, TIMEBASE_HZ } from './memory-map.js';
 import { multiplyOrDivide } from './muldiv.js';
-import { BREAKPOINT, ECALL_FROM_M, ILLEGAL_INSTRUCTION, INSTRUCTION_MISALIGNED, MACHINE_EXTERNAL_INTERRUPT, Trap } from './trap.js';
+import {
+  BREAKPOINT,
+  ECALL_FROM_M,
+  ILLEGAL_INSTRUCTION,
+  INSTRUCTION_MISALIGNED,
+  MACHINE_EXTERNAL_INTERRUPT,
+  Trap,
+} from './trap.js';
 
 /** The major opcodes of RV32I. */
 const LOAD = 0x03;
@@ -110,7 +117,9 @@ export class Cpu {
       case OP: {
         const funct7 = instruction >>> 25;
         x[rd] =
-          funct7 === FUNCT7_MULDIV ? multiplyOrDivide(funct3, a, b) : compute(instruction, funct3, funct7, a, b);
+          funct7 === FUNCT7_MULDIV
+            ? multiplyOrDivide(funct3, a, b)
+            : compute(instruction, funct3, funct7, a, b);
         break;
       }
       case LOAD:
@@ -182,7 +191,10 @@ export class Cpu {
       if (!this.#pending) this.state = 'waiting';
     } else if (instruction === MRET) {
       const mstatus = this.#csrs.get(MSTATUS)!;
-      this.#csrs.set(MSTATUS, ((mstatus & MSTATUS_MPIE) === 0 ? 0 : MSTATUS_MIE) | MSTATUS_MPIE | MSTATUS_MPP);
+      this.#csrs.set(
+        MSTATUS,
+        ((mstatus & MSTATUS_MPIE) === 0 ? 0 : MSTATUS_MIE) | MSTATUS_MPIE | MSTATUS_MPP,
+      );
       this.#nextPc = this.#csrs.get(MEPC)! >>> 0;
       this.#lookForInterrupts();
     } else if (instruction === ECALL) throw new Trap(ECALL_FROM_M, 0);
@@ -198,7 +210,8 @@ export class Cpu {
     const value = this.#readCsr(csr, instruction);
     // Setting or clearing nothing is no write.
     if ((funct3 & 3) === 1) this.#writeCsr(csr, operand, instruction);
-    else if (rs1 !== 0) this.#writeCsr(csr, (funct3 & 3) === 2 ? value | operand : value & ~operand, instruction);
+    else if (rs1 !== 0)
+      this.#writeCsr(csr, (funct3 & 3) === 2 ? value | operand : value & ~operand, instruction);
     this.x[rd] = value;
   }
 
@@ -233,7 +246,9 @@ export class Cpu {
     if (handler === 0) {
       const hex = (number: number): string => `0x${(number >>> 0).toString(16)}`;
       this.state = 'stopped';
-      throw new Error(`the guest has no trap handler: mcause ${hex(cause)} at ${hex(this.pc)}, mtval ${hex(value)}`);
+      throw new Error(
+        `the guest has no trap handler: mcause ${hex(cause)} at ${hex(this.pc)}, mtval ${hex(value)}`,
+      );
     }
     const mstatus = this.#csrs.get(MSTATUS)!;
     this.#csrs.set(MSTATUS, ((mstatus & MSTATUS_MIE) === 0 ? 0 : MSTATUS_MPIE) | MSTATUS_MPP);
@@ -248,7 +263,8 @@ export class Cpu {
 /** What OP and OP-IMM have in common. */
 function compute(instruction: number, funct3: number, funct7: number, a: number, b: number): number {
   const other = funct7 === FUNCT7_OTHER;
-  if (funct7 !== 0 && !(other && (funct3 === 0 || funct3 === 5))) throw new Trap(ILLEGAL_INSTRUCTION, instruction);
+  if (funct7 !== 0 && !(other && (funct3 === 0 || funct3 === 5)))
+    throw new Trap(ILLEGAL_INSTRUCTION, instruction);
   switch (funct3) {
     case 0:
       return other ? a - b : a + b;

@@ -19,6 +19,9 @@ const RAM_BYTES = 1 << 20;
 /** Instructions between two turns of Node.js's event loop: some hundred microseconds. */
 const SLICE = 10_000;
 
+/** What `run` answers when somebody switched the machine off. */
+export const POWERED_OFF = -1;
+
 /** A RISC-V machine: a processor, RAM, a UART that prints, and places for disks. */
 export class Machine {
   readonly #bus = new Bus(RAM_BYTES);
@@ -31,29 +34,30 @@ export class Machine {
   /** Ends the wait for an interrupt. */
   #wake: () => void = () => undefined;
 
-  /**
-   * @param program what is in RAM when the machine starts: its first instruction is at `RAM_BASE`
-   * @param print gets what the guest prints
-   */
-  constructor(program: Uint8Array, print: (text: string) => void) {
-    new Uint8Array(this.#bus.ram).set(program);
+  /** @param print gets what the guest prints */
+  constructor(print: (text: string) => void) {
     this.#bus.map(UART_BASE, 0x100, new Uart(print));
     this.#bus.map(PLIC_BASE, PLIC_SIZE, this.#plic);
     this.#bus.map(
       FINISHER_BASE,
       4,
       new Finisher((code) => {
-        this.#exitCode = code;
-        this.#cpu.state = 'stopped';
+        this.#exit(code);
       }),
     );
     // Places without a disk are there too: their device id is 0, "nothing here".
     this.#bus.map(VIRTIO_BASE, VIRTIO_SIZE * VIRTIO_PLACES, {
-      read: (offset, width) => this.#disks[Math.floor(offset / VIRTIO_SIZE)]?.read(offset % VIRTIO_SIZE, width) ?? 0,
+      read: (offset, width) =>
+        this.#disks[Math.floor(offset / VIRTIO_SIZE)]?.read(offset % VIRTIO_SIZE, width) ?? 0,
       write: (offset, width, value) => {
         this.#disks[Math.floor(offset / VIRTIO_SIZE)]?.write(offset % VIRTIO_SIZE, width, value);
       },
     });
+  }
+
+  /** Puts a program at the beginning of RAM, where the processor starts. @throws RangeError when it is too large */
+  load(program: Uint8Array): void {
+    new Uint8Array(this.#bus.ram).set(program);
   }
 
   /** Guest RAM as devices are told of it. */
@@ -63,7 +67,8 @@ export class Machine {
 
   /** Puts a disk into the next free place. @throws RangeError when there is none */
   addDisk(device: RegisteredDevice): void {
-    if (this.#disks.length === VIRTIO_PLACES) throw new RangeError(`the machine has ${VIRTIO_PLACES} disks already`);
+    if (this.#disks.length === VIRTIO_PLACES)
+      throw new RangeError(`the machine has ${VIRTIO_PLACES} disks already`);
     const interrupt = this.#disks.length + 1;
     this.#disks.push(
       new VirtioMmio(device, {
@@ -79,17 +84,35 @@ export class Machine {
    *
    * It runs in slices: between them Node.js has its turn, since starting and resetting a disk takes messages to its iothread,
    * and interrupts come as promises. Requests themselves need none of that.
-   * @returns the guest's exit code; 0 says that all went well
+   * @returns the guest's exit code, 0 when all went well; `POWERED_OFF` when it did not come to that
    * @throws Error when the guest faults and has no trap handler
    */
   async run(): Promise<number> {
-    while (this.#exitCode === undefined) {
-      this.#cpu.run(SLICE);
-      if (this.#cpu.state === 'waiting') await this.#interrupt();
-      else await setImmediate();
+    try {
+      while (this.#exitCode === undefined) {
+        this.#cpu.run(SLICE);
+        if (this.#cpu.state === 'waiting') await this.#interrupt();
+        else await setImmediate();
+      }
+      return this.#exitCode;
+    } finally {
+      for (const disk of this.#disks) disk.close();
     }
-    for (const disk of this.#disks) disk.close();
-    return this.#exitCode;
+  }
+
+  get isOn(): boolean {
+    return this.#exitCode === undefined;
+  }
+
+  /** Ends a guest that does not end by itself. */
+  powerOff(): void {
+    this.#exit(POWERED_OFF);
+    this.#wake();
+  }
+
+  #exit(code: number): void {
+    this.#exitCode ??= code;
+    this.#cpu.state = 'stopped';
   }
 
   /** Resolves at the next interrupt: a guest that waits costs nothing. */

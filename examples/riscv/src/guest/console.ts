@@ -23,14 +23,7 @@ export const consoleRoutines: Code = [
   ),
 
   routine('printDecimal', li(a1, 10), call('printNumber')),
-  routine(
-    'printHex',
-    sw(a0, sp, 0),
-    print('0x'),
-    lw(a0, sp, 0),
-    li(a1, 16),
-    call('printNumber'),
-  ),
+  routine('printHex', sw(a0, sp, 0), print('0x'), lw(a0, sp, 0), li(a1, 16), call('printNumber')),
 
   // a0: a number, a1: its base. The last digit comes first: they are put onto the stack, from the end of a text on.
   routine(

@@ -24,9 +24,7 @@ type ThreeRegisters = (rd: Register, rs1: Register, rs2: Register) => Instructio
 const register =
   (funct7: number, funct3: number): ThreeRegisters =>
   (rd, rs1, rs2) =>
-    word(
-      (funct7 << 25) | (rs2.number << 20) | (rs1.number << 15) | (funct3 << 12) | (rd.number << 7) | 0x33,
-    );
+    word((funct7 << 25) | (rs2.number << 20) | (rs1.number << 15) | (funct3 << 12) | (rd.number << 7) | 0x33);
 
 type Immediate = (rd: Register, rs1: Register, immediate: number) => Instruction;
 const immediate =
@@ -132,7 +130,8 @@ export const csrrsi = csrAccessImmediate(6);
 export const csrrci = csrAccessImmediate(7);
 
 /** The upper 20 bits of a register; `value` is those bits. */
-export const lui = (rd: Register, value: number): Instruction => word((value << 12) | (rd.number << 7) | 0x37);
+export const lui = (rd: Register, value: number): Instruction =>
+  word((value << 12) | (rd.number << 7) | 0x37);
 export const auipc = (rd: Register, value: number): Instruction =>
   word((value << 12) | (rd.number << 7) | 0x17);
 

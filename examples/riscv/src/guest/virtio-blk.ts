@@ -164,10 +164,7 @@ export const virtioBlkDriver = ({ interrupts }: { readonly interrupts: boolean }
     writeNumber(MMIO_DRIVER_FEATURES_SEL, 1),
     writeNumber(MMIO_DRIVER_FEATURES, 1),
     // FEATURES_OK sticks only if the device is content.
-    writeNumber(
-      MMIO_STATUS,
-      VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK,
-    ),
+    writeNumber(MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK),
     read(t0, MMIO_STATUS),
     andi(t0, t0, VIRTIO_STATUS_FEATURES_OK),
     beqz(t0, 'start.refused'),
@@ -197,10 +194,7 @@ export const virtioBlkDriver = ({ interrupts }: { readonly interrupts: boolean }
 
     writeNumber(
       MMIO_STATUS,
-      VIRTIO_STATUS_ACKNOWLEDGE |
-        VIRTIO_STATUS_DRIVER |
-        VIRTIO_STATUS_FEATURES_OK |
-        VIRTIO_STATUS_DRIVER_OK,
+      VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK,
     ),
     li(a0, 1),
     j('start.end'),

@@ -1,2 +1,0 @@
-// What programs and tests need of the emulator.
-export { Machine } from './machine.js';
