@@ -1,10 +1,10 @@
 import type { Registers, Width } from './bus.js';
 
 /** Registers of a 16550: what is sent, and the line's status. */
-const TRANSMIT = 0;
-const LINE_STATUS = 5;
-/** Nothing is waiting to be sent: it goes out at once. */
-const TRANSMITTER_EMPTY = 0x60;
+export const TRANSMIT = 0;
+export const LINE_STATUS = 5;
+/** Bit of the line's status: the next byte can be written. */
+export const TRANSMITTER_EMPTY = 0x20;
 
 /** The half of a 16550 that prints. */
 export class Uart implements Registers {

@@ -3,17 +3,16 @@ export interface Register {
   readonly number: number;
 }
 
-const NAMES = [
-  ...['zero', 'ra', 'sp', 'gp', 'tp', 't0', 't1', 't2', 's0', 's1'],
-  ...['a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7'],
-  ...['s2', 's3', 's4', 's5', 's6', 's7', 's8', 's9', 's10', 's11', 't3', 't4', 't5', 't6'],
-] as const;
+const NAMES =
+  'zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6';
+type WordsOf<Text extends string> = Text extends `${infer First} ${infer Rest}`
+  ? First | WordsOf<Rest>
+  : Text;
 
 /** Registers by the names that calling conventions give them. */
-export const registers = Object.fromEntries(NAMES.map((name, number) => [name, { number }])) as Record<
-  (typeof NAMES)[number],
-  Register
->;
+export const registers = Object.fromEntries(
+  NAMES.split(' ').map((name, number) => [name, { number }]),
+) as Record<WordsOf<typeof NAMES>, Register>;
 
 /** A place in the program: a label, or a text that is put behind it. */
 export type Target = string | { readonly text: string };

@@ -1,6 +1,24 @@
 import { UART_BASE } from '../emulator/memory-map.js';
+import { LINE_STATUS, TRANSMIT, TRANSMITTER_EMPTY } from '../emulator/uart.js';
 import { type Code, label, registers } from './assembler.js';
-import { addi, beqz, blt, bnez, call, divu, j, la, lbu, li, mv, remu, lw, sb, sw } from './instructions.js';
+import {
+  addi,
+  andi,
+  beqz,
+  blt,
+  bnez,
+  call,
+  divu,
+  j,
+  la,
+  lbu,
+  li,
+  mv,
+  remu,
+  lw,
+  sb,
+  sw,
+} from './instructions.js';
 import { routine } from './routine.js';
 
 const { a0, a1, sp, t0, t1, t2 } = registers;
@@ -16,7 +34,11 @@ export const consoleRoutines: Code = [
     label('print.next'),
     lbu(t1, a0, 0),
     beqz(t1, 'print.end'),
-    sb(t1, t0, 0),
+    label('print.busy'),
+    lbu(t2, t0, LINE_STATUS),
+    andi(t2, t2, TRANSMITTER_EMPTY),
+    beqz(t2, 'print.busy'),
+    sb(t1, t0, TRANSMIT),
     addi(a0, a0, 1),
     j('print.next'),
     label('print.end'),
