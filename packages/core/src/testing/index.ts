@@ -4,5 +4,6 @@ export * from './driver-queue.js';
 export * from './guest-allocator.js';
 export * from './handshake.js';
 export * from './mmio-driver.js';
+export * from './pci-driver.js';
 export * from './register-bus.js';
 export * from './register-driver.js';

@@ -46,6 +46,9 @@ export abstract class RegisterDriver {
   /** Finds out what interrupted and tells the device that it was heard: the line goes low. */
   abstract acknowledgeInterrupt(): InterruptCause;
 
+  /** Prepares the interrupts, once the features are settled; a transport with a pin only has nothing to do. */
+  protected setUpInterrupts(): void {}
+
   /** Writes status 0; the device is reset once `isReset`. */
   reset(): void {
     this.status = 0;
@@ -68,6 +71,7 @@ export abstract class RegisterDriver {
     this.writeFeatures(this.offeredFeatures & features);
     this.status |= VIRTIO_STATUS_FEATURES_OK;
     if ((this.status & VIRTIO_STATUS_FEATURES_OK) === 0) throw new Error('the device refused the features');
+    this.setUpInterrupts();
     for (const [index, addresses] of queues.entries()) {
       const max = this.queueSizeMax(index);
       if (addresses.size > max) throw new Error(`queue ${index} takes ${max} descriptors`);

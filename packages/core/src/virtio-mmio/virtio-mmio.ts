@@ -21,10 +21,9 @@ export interface VirtioMmioHost {
 }
 
 /** What `saveState` gives: plain JSON. */
-export interface VirtioMmioState {
+export interface VirtioMmioState extends TransportRegistersState {
   readonly version: typeof STATE_VERSION;
   readonly interruptStatus: number;
-  readonly registers: TransportRegistersState;
 }
 
 /** Registers that describe a queue, with what they mean. */
@@ -85,7 +84,7 @@ export class VirtioMmio extends RegisterBank {
     return {
       version: STATE_VERSION,
       interruptStatus: this.#interruptStatus,
-      registers: this.#registers.saveState(),
+      ...this.#registers.saveState(),
     };
   }
 
@@ -96,7 +95,7 @@ export class VirtioMmio extends RegisterBank {
   restoreState(state: unknown): void {
     const saved = new SavedState('virtio-mmio', state, STATE_VERSION);
     const interruptStatus = saved.uint('interruptStatus', layout.MMIO_INT_VRING | layout.MMIO_INT_CONFIG);
-    this.#registers.prepareRestore(saved.field('registers'))();
+    this.#registers.prepareRestore(saved)();
     this.#setInterruptStatus(interruptStatus);
   }
 

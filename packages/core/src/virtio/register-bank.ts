@@ -80,7 +80,8 @@ export abstract class RegisterBank {
   protected abstract writeRegister(register: number, value: number, mask: number): void;
 
   #holds(offset: number): boolean {
-    return offset >= 0 && offset < this.byteLength;
+    // Nothing negative, fractional or beyond 32 bits survives the shift as it is.
+    return offset >>> 0 === offset && offset < this.byteLength;
   }
 }
 

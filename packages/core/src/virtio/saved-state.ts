@@ -31,11 +31,6 @@ export class SavedState {
     return values.map((value: unknown, index) => this.#checked(`${name}[${index}]`, value, max));
   }
 
-  /** A state within this one, as it is. */
-  field(name: string): unknown {
-    return this.#fields[name];
-  }
-
   mistake(why: string): VirtioError {
     return new VirtioError('ERR_STATE', `state of ${this.#what}: ${why}`);
   }

@@ -2,7 +2,7 @@ import type { VirtioBlkDevice } from '../virtio-blk/virtio-blk-device.js';
 import { VIRTIO_STATUS_DRIVER_OK } from './device-status.js';
 import { merged } from './register-bank.js';
 import type { RegisteredDevice } from './registered-device.js';
-import { SavedState } from './saved-state.js';
+import type { SavedState } from './saved-state.js';
 
 /** What a driver writes about a queue before it enables it; 64-bit addresses are two words. */
 export const QueueField = {
@@ -17,11 +17,8 @@ export const QueueField = {
 export type QueueField = (typeof QueueField)[keyof typeof QueueField];
 const QUEUE_WORDS = 7;
 
-const STATE_VERSION = 1;
-
-/** What `saveState` gives: plain JSON. */
+/** Part of what a transport saves. */
 export interface TransportRegistersState {
-  readonly version: typeof STATE_VERSION;
   readonly deviceFeaturesSelect: number;
   readonly driverFeaturesSelect: number;
   readonly queueSelect: number;
@@ -158,7 +155,6 @@ export class TransportRegisters {
 
   saveState(): TransportRegistersState {
     return {
-      version: STATE_VERSION,
       deviceFeaturesSelect: this.deviceFeaturesSelect,
       driverFeaturesSelect: this.driverFeaturesSelect,
       queueSelect: this.queueSelect,
@@ -171,8 +167,7 @@ export class TransportRegisters {
    * @returns what takes it on
    * @throws VirtioError `ERR_STATE` for what is no state of as many queues
    */
-  prepareRestore(state: unknown): () => void {
-    const saved = new SavedState('transport registers', state, STATE_VERSION);
+  prepareRestore(saved: SavedState): () => void {
     const deviceFeaturesSelect = saved.uint('deviceFeaturesSelect');
     const driverFeaturesSelect = saved.uint('driverFeaturesSelect');
     const queueSelect = saved.uint('queueSelect');

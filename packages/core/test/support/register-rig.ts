@@ -2,15 +2,13 @@ import {
   CONFIG_INTERRUPT,
   hasFeature,
   type RegisteredDevice,
-  VIRTIO_BLK_T_IN,
-  VIRTIO_BLK_T_OUT,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
   VirtioBlkDevice,
   Virtqueue,
   type VirtqueueAddresses,
 } from '@iothreads/core';
-import { BlkDriver, GuestAllocator, type RegisterDriver } from '@iothreads/core/testing';
+import { GuestAllocator } from '@iothreads/core/testing';
 import { InProcessDevice } from './in-process-device.js';
 
 export const CAPACITY_SECTORS = 64;
@@ -21,12 +19,14 @@ export class RegisterRig implements RegisteredDevice {
   readonly allocator = new GuestAllocator([{ guestAddress: 0x1_0000, buffer: new ArrayBuffer(0x10_0000) }]);
   readonly virtio: VirtioBlkDevice;
   readonly disk = new Uint8Array(CAPACITY_SECTORS * 512);
-  /** A reset, or a queue that is to stop, waits for `finishReset` or `finishStop`. */
+  /** A reset, or a queue that is to stop, waits for `finishReset` or `finishStops`. */
   holdReset = false;
   holdStop = false;
   readonly kicks: number[] = [];
   readonly #queues: (InProcessDevice | undefined)[];
   readonly #pending: number[] = [];
+  #resetting = false;
+  readonly #stopping = new Set<number>();
   readonly #listeners = new Set<(source: number) => void>();
   #features = 0n;
 
@@ -49,28 +49,39 @@ export class RegisterRig implements RegisteredDevice {
           for (const [index, addresses] of queues.entries()) this.#serve(index, addresses);
         },
         reset: () => {
+          this.#resetting = true;
           if (!this.holdReset) this.finishReset();
         },
         writebackChanged: () => {},
         startRefused: () => this.#pending.push(CONFIG_INTERRUPT),
         stopQueue: (index) => {
-          if (!this.holdStop) this.finishStop(index);
+          this.#stopping.add(index);
+          if (!this.holdStop) this.finishStops();
         },
         startQueue: (index, addresses) => {
           this.#serve(index, addresses);
         },
+        broken: () => this.#queues.some((queue) => queue?.queue.broken === true),
       },
     );
   }
 
+  /** Completes the reset that the driver asked for, if any. */
   finishReset(): void {
+    if (!this.#resetting) return;
+    this.#resetting = false;
+    this.#stopping.clear();
     this.#queues.fill(undefined);
     this.virtio.resetDone();
   }
 
-  finishStop(index: number): void {
-    this.#queues[index] = undefined;
-    this.virtio.queueStopped(index);
+  /** Stops the queues that the driver wants stopped. */
+  finishStops(): void {
+    for (const index of this.#stopping) {
+      this.#queues[index] = undefined;
+      this.virtio.queueStopped(index);
+    }
+    this.#stopping.clear();
   }
 
   kick(index: number): void {
@@ -87,6 +98,10 @@ export class RegisterRig implements RegisteredDevice {
     return () => {
       this.#listeners.delete(listener);
     };
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
   }
 
   /** An interrupt that `deliver` will deliver. */
@@ -124,79 +139,5 @@ export class RegisterRig implements RegisteredDevice {
       serial: new Uint8Array(0),
     };
     this.#queues[index] = new InProcessDevice(queue, limits, this.disk);
-  }
-}
-
-/** A level-triggered line as a machine has it: what it is, and how often it rose. It minds levels that are no change. */
-export class Line {
-  level = false;
-  raised = 0;
-
-  set(level: boolean): void {
-    if (level === this.level) throw new Error(`the line is ${level ? 'high' : 'low'} already`);
-    this.level = level;
-    if (level) this.raised++;
-  }
-}
-
-/** A started device and requests to it: one `BlkDriver` a queue. */
-export class StartedDevice {
-  readonly queues: readonly VirtqueueAddresses[];
-  readonly #rig: RegisterRig;
-  readonly #driver: RegisterDriver;
-  readonly #blk: BlkDriver[];
-
-  constructor(rig: RegisterRig, driver: RegisterDriver, features: bigint = driver.offeredFeatures) {
-    this.queues = rig.allocateQueues();
-    this.#rig = rig;
-    this.#driver = driver;
-    this.#blk = this.queues.map(
-      (addresses) =>
-        new BlkDriver(rig.allocator, {
-          addresses,
-          depth: 4,
-          dataBytes: 512,
-          eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
-        }),
-    );
-    driver.start(this.queues, features);
-    for (const blk of this.#blk) blk.queue.enableInterrupts();
-  }
-
-  /** One request on queue `index`, kicked and served. @returns its slot */
-  submit(index: number, type: number, sector: number, data?: Uint8Array): number {
-    const blk = this.#blk[index]!;
-    const slot = blk.takeSlot();
-    if (data !== undefined) blk.data(slot).set(data);
-    blk.start(slot, type, sector, 512);
-    if (blk.publish()) this.#driver.kick(index);
-    return slot;
-  }
-
-  /** Takes the one completion of queue `index`. @returns its data */
-  take(index: number): Uint8Array {
-    const blk = this.#blk[index]!;
-    const slot = blk.takeDone();
-    if (slot === -1 || blk.status(slot) !== 0) throw new Error(`queue ${index} has no good completion`);
-    blk.queue.enableInterrupts();
-    return blk.data(slot);
-  }
-
-  hasUsed(index: number): boolean {
-    return this.#blk[index]!.queue.hasUsed();
-  }
-
-  /** Writes a sector through queue `index` and reads it back; interrupts are delivered, `heard` is called after each. */
-  roundTrip(index: number, sector: number, heard: () => void): void {
-    const data = Uint8Array.from({ length: 512 }, (_, i) => (i * 3 + index * 7 + sector) & 0xff);
-    this.submit(index, VIRTIO_BLK_T_OUT, sector, data);
-    this.#rig.deliver();
-    heard();
-    this.take(index);
-    this.submit(index, VIRTIO_BLK_T_IN, sector, new Uint8Array(512));
-    this.#rig.deliver();
-    heard();
-    const got = this.take(index);
-    if (!got.every((byte, i) => byte === data[i])) throw new Error(`sector ${sector} came back changed`);
   }
 }
