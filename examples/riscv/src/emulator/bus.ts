@@ -41,6 +41,7 @@ export class Bus {
     this.#words = new Uint32Array(this.ram);
   }
 
+  /** What is mapped later covers what was there. */
   map(base: number, size: number, registers: Registers): void {
     this.#mappings.push({ base, size, registers });
   }
@@ -90,6 +91,6 @@ export class Bus {
   }
 
   #find(address: number): Mapping | undefined {
-    return this.#mappings.find(({ base, size }) => address >= base && address - base < size);
+    return this.#mappings.findLast(({ base, size }) => address >= base && address - base < size);
   }
 }
