@@ -303,7 +303,6 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
 
   #openQueue(index: number, queue: PathQueue, state: VirtqueueState | undefined): void {
     const served = this.#guest.open(index, queue, state);
-    if (!this.#pull) this.#guest.arm(index);
     if (state !== undefined && served === queue) this.lines.setPosition(index, state);
     this.#queues!.set(index, served);
   }
