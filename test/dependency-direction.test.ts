@@ -13,6 +13,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   backends: ['@iothreads/core', '@iothreads/linux'],
   iothread: ['@iothreads/core', '@iothreads/backends', '@iothreads/linux'],
   'vhost-user': ['@iothreads/core', '@iothreads/backends', '@iothreads/iothread', '@iothreads/linux'],
+  v86: ['@iothreads/core', '@iothreads/iothread'],
   'storage-daemon': [
     '@iothreads/core',
     '@iothreads/backends',
@@ -25,6 +26,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     '@iothreads/backends',
     '@iothreads/iothread',
     '@iothreads/linux',
+    '@iothreads/v86',
     '@iothreads/vhost-user',
   ],
 };
@@ -104,9 +106,11 @@ describe.each(packages)('%s', (name) => {
       name: string;
       dependencies?: Record<string, string>;
       optionalDependencies?: Record<string, string>;
+      peerDependencies?: Record<string, string>;
     };
     expect(manifest.name).toBe(own);
-    const declared = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
+    const { dependencies, optionalDependencies, peerDependencies } = manifest;
+    const declared = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
     for (const dependency of declared) {
       if (dependency.startsWith('@iothreads/')) expect(ours).toContain(dependency);
     }

@@ -110,6 +110,16 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     if (this.#guest instanceof BouncedGuest && !this.#pull) this.#watch.wait();
   }
 
+  /** How its owner's thread hears of completions: the option of the same name. */
+  get completion(): 'wake' | 'pull' {
+    return this.#pull ? 'pull' : 'wake';
+  }
+
+  /** Requests taken from a guest whose memory is bounced, and not given back yet; 0 where memory is shared: nobody counts them. */
+  get inFlight(): number {
+    return this.#guest.inFlight;
+  }
+
   /** The driver's doorbell for queue `index`. */
   kick(index: number): void {
     try {

@@ -1,0 +1,81 @@
+import { randomFillSync } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { whyNoGuest } from '@iothreads/v86/testing';
+import { ScratchDirectory } from '../load/scratch-directory.js';
+import { painter, textTable } from '../report/text-table.js';
+import { DISKS, PATTERNS, runV86Bench, type V86Cell } from '../v86/v86-bench.js';
+import { exitOnSignals } from './exit-on-signals.js';
+import { ProgressLine } from './progress-line.js';
+
+const USAGE = `npm run bench:v86 -- [options]
+
+  --runs N       runs of each disk and pattern, in turn (default 7)
+  --json FILE    writes everything measured to FILE
+  --help         this text
+
+Linux in v86 reads from disks over one image, one request at a time: microseconds a read. Needs scripts/install-v86-guest.sh and gcc.
+`;
+const IMAGE_BYTES = 64 << 20;
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+
+/** @returns a table, one line a disk */
+function render(cells: readonly V86Cell[], color: boolean): string {
+  const paint = painter(color);
+  const columns = [
+    { width: 33, align: 'left' as const },
+    ...PATTERNS.map(({ name }) => ({ width: name.length + 2, align: 'right' as const })),
+  ];
+  const value = (disk: string, pattern: string): string =>
+    median(cells.find((cell) => cell.disk === disk && cell.pattern === pattern)!.read_us).toFixed(0);
+  const rows = DISKS.map(({ name }) => [name, ...PATTERNS.map((pattern) => value(name, pattern.name))]);
+  const lines = textTable(columns, [['µs a read', ...PATTERNS.map(({ name }) => name)], ...rows], paint);
+  return `${lines.join('\n')}\n`;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { runs: { type: 'string', default: '7' }, json: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const runs = Number(values.runs);
+  if (!Number.isSafeInteger(runs) || runs < 1)
+    throw new TypeError(`--runs takes a positive number, got ${values.runs}`);
+  const why = whyNoGuest();
+  if (why !== undefined) {
+    process.stderr.write(`${why}\n`);
+    process.exitCode = 1;
+    return;
+  }
+  await using scratch = await ScratchDirectory.create(tmpdir(), 'iothreads-v86-');
+  const image = join(scratch.path, 'disk.img');
+  await writeFile(image, randomFillSync(new Uint8Array(IMAGE_BYTES)));
+  const line = new ProgressLine(process.stderr);
+  const total = 1 + (runs + 1) * DISKS.length * PATTERNS.length;
+  let done = 0;
+  const cells = await runV86Bench({
+    directory: scratch.path,
+    image,
+    imageBytes: IMAGE_BYTES,
+    runs,
+    tick: (what) => {
+      line.show(done++, total, what);
+    },
+  });
+  line.end();
+  const { stdout } = process;
+  stdout.write(render(cells, stdout.isTTY && stdout.hasColors()));
+  if (values.json === undefined) return;
+  await mkdir(dirname(resolve(values.json)), { recursive: true });
+  await writeFile(values.json, `${JSON.stringify(cells)}\n`);
+}
+
+exitOnSignals();
+await main();

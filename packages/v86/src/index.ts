@@ -1,0 +1,6 @@
+// The package's door.
+export { type AttachOptions, AttachedDisk, attachDisk, type DiskDevice } from './attached-disk.js';
+export type { Emulator } from './emulator.js';
+export { type BounceOptions, guestMemory } from './guest-memory.js';
+export { type DiskState, restoreSnapshot, saveSnapshot, type Snapshot } from './snapshot.js';
+export { V86Error, type V86ErrorCode } from './v86-error.js';
