@@ -8,6 +8,7 @@ import {
   VIRTIO_BLK_T_IN,
   VIRTIO_STATUS_NEEDS_RESET,
 } from '@iothreads/core';
+import { startDevice } from '@iothreads/core/testing';
 import { type BlockDevice, type DeviceOptions, type DeviceState, IOThreadRuntime } from '@iothreads/iothread';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -254,6 +255,36 @@ describe.each(MACHINE_MODES.filter(({ completion }) => completion === 'pull'))('
     start();
     await until('the wake-up', () => told.length > 0);
     expect(told).toEqual([0]);
+  });
+});
+
+describe.each(MACHINE_MODES.filter(({ completion }) => completion === 'pull'))('$name', (mode) => {
+  test('who has armed before the device was started is woken up by its first completion', async () => {
+    const { ram, options } = machineMemory(mode);
+    const drive = { driver: 'memory', size: 1 << 20 } as const;
+    const device = await runtime.addDevice({ id: 'vda', iothread: 'io0', drive, ...options });
+    for (let life = 0; life < 2; life++) {
+      const told = new Promise<number>((resolve) => {
+        const end = device.onInterrupt((source) => {
+          if (source === CONFIG_INTERRUPT) return;
+          end();
+          resolve(source);
+        });
+      });
+      const line = new MachineLine(device, false);
+      const guest = new Guest(device, ram);
+      guest.layOut({ line });
+      device.arm();
+      startDevice(
+        device.virtio,
+        guest.queues.map(({ addresses }) => addresses),
+      );
+      guest.queue.driver.start(guest.queue.driver.takeSlot(), VIRTIO_BLK_T_IN, 0, 512);
+      guest.queue.driver.publish();
+      device.kick(0);
+      expect(await within(told, 'the wake-up')).toBe(0);
+      await guest.reset();
+    }
   });
 });
 

@@ -68,7 +68,7 @@ function blocksOf(title: string): string[] {
 test('the snippet of the runtime’s API compiles and runs', () => {
   const [snippet] = blocksOf('Use it in an emulator');
   expect(snippet).toContain('new IOThreadRuntime()');
-  compileAndRun(`${snippet}\nfunction raiseInterrupt(queue: number): void {\n  void queue;\n}\n`);
+  compileAndRun(`${snippet}\nfunction setInterrupt(level: boolean): void {\n  void level;\n}\n`);
 });
 
 test('a machine in a file is what its snippet makes of it', () => {

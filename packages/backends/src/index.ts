@@ -1,5 +1,10 @@
-// The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
-// driver. How each driver works stays inside its folder.
+/**
+ * The package's door: the drives a user writes down, the calls that bring them to an iothread, and the interface of a
+ * driver. How each driver works stays inside its folder.
+ *
+ * @packageDocumentation
+ * @mergeModuleWith <project>
+ */
 export {
   BlockDriverError,
   type BlockDriver,

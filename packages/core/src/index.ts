@@ -1,4 +1,9 @@
-// The package's door. Everything behind it is pure: no thread, no timer, no module of Node.
+/**
+ * The package's door. Everything behind it is pure: no thread, no timer, no module of Node.
+ *
+ * @packageDocumentation
+ * @mergeModuleWith <project>
+ */
 export * from './virtio-error.js';
 export * from './memory/guest-memory.js';
 export * from './memory/memory-region.js';
@@ -7,6 +12,7 @@ export * from './bounce/bounce-area.js';
 export * from './bounce/bounce-queue.js';
 export * from './bounce/bounced-memory.js';
 export * from './bounce/moving-memory.js';
+export type { QueueLayout } from './bounce/slot-layout.js';
 export * from './virtqueue/split-ring.js';
 export * from './virtqueue/descriptor-chain.js';
 export * from './virtqueue/virtqueue.js';

@@ -5,6 +5,7 @@ import {
   type VirtioMmio,
   VirtioPci,
 } from '@iothreads/core';
+import type { RegisterBus } from '@iothreads/core/testing';
 import { describe, expect, test } from 'vitest';
 import { type Machine, mmioMachine, pciMachine } from './support/register-machines.js';
 import { CAPACITY_SECTORS, RegisterRig } from './support/register-rig.js';
@@ -51,9 +52,6 @@ class Chooser {
 /** One thing that a guest, or the device behind its back, may do. */
 function step(machine: Machine, choose: Chooser): void {
   const { rig, transport } = machine;
-  const width = choose.pick(WIDTHS);
-  const reading = choose.below(3) === 0;
-  let read: number | undefined;
   switch (choose.below(12)) {
     case 0:
       rig.interrupt(choose.pick([CONFIG_INTERRUPT, 0, 1, 2]));
@@ -73,52 +71,58 @@ function step(machine: Machine, choose: Chooser): void {
       rig.finishStops();
       break;
     default:
-      read =
-        transport instanceof VirtioPci
-          ? accessPci(transport, choose, width, reading)
-          : accessMmio(transport, choose, width, reading);
-  }
-  if (read !== undefined && !(Number.isInteger(read) && read >= 0 && read < 2 ** (8 * width))) {
-    throw new Error(`read ${read} of ${width} bytes`);
+      if (transport instanceof VirtioPci) accessPci(transport, choose);
+      else accessMmio(transport, choose);
   }
 }
 
-function accessMmio(
-  mmio: VirtioMmio,
-  choose: Chooser,
-  width: (typeof WIDTHS)[number],
-  reading: boolean,
-): number | undefined {
+function accessMmio(mmio: VirtioMmio, choose: Chooser): void {
   const offset = choose.offset(0x200);
   const at = choose.below(4) === 0 ? offset : offset & ~3;
-  if (choose.below(30) === 0) {
-    mmio.write64(at, BigInt(choose.value()));
-    return void mmio.read64(at);
-  }
-  if (reading) return mmio.read(at, width);
-  return void mmio.write(at, choose.pick([width, 4] as const), choose.value());
+  access(mmio, at, choose);
 }
 
-function accessPci(
-  pci: VirtioPci,
-  choose: Chooser,
-  width: (typeof WIDTHS)[number],
-  reading: boolean,
-): number | undefined {
+function accessPci(pci: VirtioPci, choose: Chooser): void {
   if (choose.below(4) === 0) {
+    const config: Registers = {
+      read: (offset, width) => pci.readConfig(offset, width),
+      write: (offset, width, value) => {
+        pci.writeConfig(offset, width, value);
+      },
+    };
     // The command, and capabilities, more often than the rest.
-    const offset = choose.pick([PCI_COMMAND, 0x84 + choose.below(0x20), choose.offset(256)]);
-    if (reading) return pci.readConfig(offset, width);
-    return void pci.writeConfig(offset, width, choose.value());
+    access(config, choose.pick([PCI_COMMAND, 0x84 + choose.below(0x20), choose.offset(256)]), choose);
+    return;
   }
   const bar = choose.pick([0, 0, 0, 1, 2]);
-  const offset = choose.offset(bar === 0 ? 0x90 : 0x60);
+  const registers: Registers = {
+    read: (offset, width) => pci.readBar(bar, offset, width),
+    write: (offset, width, value) => {
+      pci.writeBar(bar, offset, width, value);
+    },
+    read64: (offset) => pci.readBar64(bar, offset),
+    write64: (offset, value) => {
+      pci.writeBar64(bar, offset, value);
+    },
+  };
+  access(registers, choose.offset(bar === 0 ? 0x90 : 0x60), choose);
+}
+
+type Registers = RegisterBus & Partial<Pick<VirtioMmio, 'read64' | 'write64'>>;
+
+function access(registers: Registers, offset: number, choose: Chooser): void {
+  const width = choose.pick(WIDTHS);
   if (choose.below(30) === 0) {
-    pci.writeBar64(bar, offset, BigInt(choose.value()));
-    return void pci.readBar64(bar, offset);
+    registers.write64?.(offset, BigInt(choose.value()));
+    registers.read64?.(offset);
+  } else if (choose.below(3) === 0) {
+    const read = registers.read(offset, width);
+    if (!(Number.isInteger(read) && read >= 0 && read < 2 ** (8 * width))) {
+      throw new Error(`read ${read} of ${width} bytes`);
+    }
+  } else {
+    registers.write(offset, width, choose.value());
   }
-  if (reading) return pci.readBar(bar, offset, width);
-  return void pci.writeBar(bar, offset, width, choose.value());
 }
 
 describe.each<[string, (rig: RegisterRig) => Machine]>([

@@ -25,6 +25,7 @@ import {
   VIRTIO_STATUS_NEEDS_RESET,
   VirtioBlkDevice,
   type VirtioBlkDeviceOptions,
+  type VirtioBlkState,
   VirtioError,
   type VirtqueueAddresses,
 } from '@iothreads/core';
@@ -481,3 +482,84 @@ function setUpOptions(): VirtioBlkDeviceOptions {
     readOnly: false,
   };
 }
+
+describe('a saved state', () => {
+  test('takes another device of its kind to where the first one was, and starts it', () => {
+    const first = setUp({ numQueues: 2 });
+    startDevice(first.device, [first.queues[0]!]);
+    first.device.writeConfig(WRITEBACK, Uint8Array.of(0));
+    first.device.resize(77);
+    const second = setUp({ numQueues: 2 });
+    second.device.restoreState(JSON.parse(JSON.stringify(first.device.saveState())) as VirtioBlkState);
+    expect(second.device.saveState()).toEqual(first.device.saveState());
+    expect(second.device.status).toBe(RUNNING);
+    expect(second.device.configGeneration).toBe(1);
+    expect(second.events).toEqual([
+      { features: first.device.driverFeatures, queues: [first.queues[0], undefined], writeback: false },
+    ]);
+  });
+
+  test('of a device that its driver is still setting up does not start anything', () => {
+    const first = setUp();
+    negotiate(first.device, VERSION_1);
+    first.device.setQueue(0, first.queues[0]!);
+    const second = setUp();
+    second.device.restoreState(first.device.saveState());
+    expect(second.events).toEqual([]);
+    second.device.writeStatus(RUNNING);
+    expect(second.events).toHaveLength(1);
+  });
+
+  test.each([1, 2 ** 60])(
+    'of a device whose driver gave a queue the address %d can be restored as well',
+    (address) => {
+      const first = setUp();
+      negotiate(first.device, VERSION_1);
+      first.device.setQueue(0, { ...first.queues[0]!, usedRing: address });
+      first.device.writeStatus(RUNNING);
+      const second = setUp();
+      second.device.restoreState(JSON.parse(JSON.stringify(first.device.saveState())) as VirtioBlkState);
+      expect(second.device.status).toBe(RUNNING | VIRTIO_STATUS_NEEDS_RESET);
+      expect(second.events).toEqual([]);
+      second.device.writeStatus(0);
+      startDevice(second.device, second.queues);
+      expect(second.events).toHaveLength(1);
+    },
+  );
+
+  const good = (): VirtioBlkState => {
+    const { device, queues } = setUp();
+    startDevice(device, queues);
+    return device.saveState();
+  };
+  test.each<[string, unknown]>([
+    ['nothing', null],
+    ['another version', { ...good(), version: 2 }],
+    ['a status beyond its byte', { ...good(), status: 256 }],
+    ['features that are no number', { ...good(), driverFeatures: 'all' }],
+    ['features that the device lacks', { ...good(), driverFeatures: '0x8000000000000000' }],
+    ['another number of queues', { ...good(), numQueues: 2 }],
+    ['more queues than it says', { ...good(), queues: [null, null] }],
+    ['a queue that is none', { ...good(), queues: [7] }],
+    ['a queue outside memory', { ...good(), queues: [{ ...good().queues[0]!, usedRing: 2 ** 40 }] }],
+    ['a queue whose size is no power of two', { ...good(), queues: [{ ...good().queues[0]!, size: 3 }] }],
+    ['writeback that is a number', { ...good(), writeback: 1 }],
+  ])('with %s is refused, and changes nothing', (_, state) => {
+    const { device, events, queues } = setUp();
+    const before = device.saveState();
+    expect(() => {
+      device.restoreState(state as VirtioBlkState);
+    }).toThrow(VirtioError);
+    expect(device.saveState()).toEqual(before);
+    startDevice(device, queues);
+    expect(events).toHaveLength(1);
+  });
+
+  test('is for a device that no driver has touched', () => {
+    const { device, queues } = setUp();
+    startDevice(device, queues);
+    expect(() => {
+      device.restoreState(good());
+    }).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
+  });
+});

@@ -129,6 +129,20 @@ describe('configuration space', () => {
     }
   });
 
+  test('is as at power-on after the machine’s reset, and the BARs are gone', () => {
+    const rig = new RegisterRig();
+    let changes = 0;
+    const pci = new VirtioPci(rig, { ...quiet, barsChanged: () => changes++ }, { bar: 'memory' });
+    const initial = pci.configSpace();
+    void new PciDriver(pci);
+    expect(pci.barAddress(0)).toBe(0xfe00_0000);
+    expect(changes).toBe(1);
+    pci.reset();
+    expect(pci.configSpace()).toEqual(initial);
+    expect(pci.barAddress(0)).toBeUndefined();
+    expect(changes).toBe(2);
+  });
+
   test('keeps what is the driver’s to write, and nothing else', () => {
     const { transport: pci } = pciMachine(new RegisterRig(), { canSend: true });
     pci.writeConfig(PCI_INTERRUPT_LINE, 1, 11);
@@ -234,12 +248,13 @@ describe('MSI-X', () => {
   const setUp = (numQueues = 2) => {
     const machine = pciMachine(new RegisterRig(numQueues), { msix: true });
     const driver = machine.driver as PciDriver;
-    const started = new StartedDevice(machine.rig, driver);
+    void new StartedDevice(machine.rig, driver);
     const raise = (...sources: number[]): void => {
       for (const source of sources) machine.rig.interrupt(source);
       machine.rig.deliver();
     };
-    return { ...machine, driver, started, raise, pci: machine.transport };
+    const { rig, line, messages, transport: pci } = machine;
+    return { rig, line, messages, pci, driver, raise };
   };
 
   test('is offered where the machine can send messages: a vector for each queue and one more', () => {
@@ -339,6 +354,8 @@ describe('MSI-X', () => {
     expect(pci.readBar(1, 16, 4)).toBe(PciDriver.message(1)[0]);
     pci.reset();
     expect([0, 4, 8, 12].map((at) => pci.readBar(1, 16 + at, 4))).toEqual([0, 0, 0, 1]);
+    pci.writeBar(1, 16 + 12, 4, 0xffff_fffe);
+    expect(pci.readBar(1, 16 + 12, 4)).toBe(0);
   });
 
   test('what was kept back is still to come after a restore', () => {
@@ -389,6 +406,10 @@ describe('common configuration', () => {
     pci.writeBar(0, COMMON_DEVICE_FEATURE_SELECT, 4, 0x1234_5678);
     expect(pci.readBar(0, COMMON_DEVICE_FEATURE, 4)).toBe(0);
     expect(pci.readBar(0, COMMON_DEVICE_FEATURE_SELECT, 4)).toBe(0x1234_5678);
+    expect(pci.readBar(0, -1, 2)).toBe(0x7800);
+    pci.writeBar(0, COMMON_QUEUE_SELECT, 2, 0x1234);
+    expect(pci.readBar(0, COMMON_QUEUE_SELECT, 2)).toBe(0x1234);
+    pci.writeBar(0, COMMON_QUEUE_SELECT, 2, 0);
     pci.writeBar(0, COMMON_DRIVER_FEATURE_SELECT + 3, 1, 0x80);
     expect(pci.readBar(0, COMMON_DRIVER_FEATURE_SELECT, 4)).toBe(0x8000_0000);
     pci.writeBar64(0, COMMON_QUEUE_DESC, 0x8765_4321_fedc_ba98n);

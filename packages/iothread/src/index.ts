@@ -1,8 +1,14 @@
-// The package's door.
+/**
+ * The package's door.
+ *
+ * @packageDocumentation
+ * @mergeModuleWith <project>
+ */
 export { IOThreadRuntime } from './control/runtime.js';
 export type { BlockStatsReport, IOThreadReport, RuntimeEvents, RuntimeOptions } from './control/runtime.js';
 export { BlockDevice } from './control/block-device.js';
 export type { DeviceState, QueuePosition } from './control/device-state.js';
+export type { PlacedDevice } from './control/placed-device.js';
 export { ExportedDevice, type ExportedQueue } from './control/exported-device.js';
 export { checkConfiguration } from './control/configuration.js';
 export type {
@@ -10,6 +16,7 @@ export type {
   CheckedIOThread,
   Configuration,
   DeviceOptions,
+  Existing,
   ExportOptions,
   IOThreadOptions,
 } from './control/configuration.js';
@@ -20,7 +27,7 @@ export type {
   MachineDrive,
   MachineIOThread,
 } from './control/machine/machine-schema.js';
-export type { VqMappingOptions } from './control/vq-mapping.js';
+export type { VqMapping, VqMappingOptions } from './control/vq-mapping.js';
 export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { DeviceChannel, type DevicePort } from './shared/device-channel.js';
 export { STATISTICS_KINDS, type KindStatistics, type StatisticsKind } from './shared/block-statistics.js';

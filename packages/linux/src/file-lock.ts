@@ -41,6 +41,7 @@ function call(
 export const lockShared = (fd: number, start: number, byteLength: number): boolean =>
   call(fd, F_OFD_SETLK, F_RDLCK, start, byteLength) !== undefined;
 
+/** Gives a lock back, or a part of one. @throws LinuxError */
 export function unlock(fd: number, start: number, byteLength: number): void {
   checked('fcntl', call(fd, F_OFD_SETLK, F_UNLCK, start, byteLength) === undefined ? -1 : 0);
 }

@@ -33,6 +33,7 @@ export class IoVector {
     this.#words[at + 3] = 0;
   }
 
+  /** Empties it for the next call. */
   clear(): void {
     this.length = 0;
   }

@@ -26,22 +26,34 @@ const fdatasync = libc.func('int fdatasync(int fd)') as (fd: number) => number;
  * itself and answers EFAULT where something is not mapped.
  */
 
+/** pread(2) into memory at `address`. @returns bytes read, 0 at the end of the file. @throws LinuxError */
 export function readAt(fd: number, address: number, byteLength: number, position: number): number {
   const result = pread(fd, address, byteLength, position);
   return result === -1 ? failed('pread') : result;
 }
 
+/** pwrite(2) from memory at `address`. @returns bytes written. @throws LinuxError */
 export function writeAt(fd: number, address: number, byteLength: number, position: number): number {
   const result = pwrite(fd, address, byteLength, position);
   return result === -1 ? failed('pwrite') : result;
 }
 
-/** @param vector address of `count` entries as `IoVector` makes them */
+/**
+ * preadv(2).
+ * @param vector address of `count` entries as `IoVector` makes them
+ * @returns bytes read, 0 at the end of the file
+ * @throws LinuxError
+ */
 export function readVectorAt(fd: number, vector: number, count: number, position: number): number {
   const result = preadv(fd, vector, count, position);
   return result === -1 ? failed('preadv') : result;
 }
 
+/**
+ * pwritev(2); `vector` as for `readVectorAt`.
+ * @returns bytes written
+ * @throws LinuxError
+ */
 export function writeVectorAt(fd: number, vector: number, count: number, position: number): number {
   const result = pwritev(fd, vector, count, position);
   return result === -1 ? failed('pwritev') : result;

@@ -174,7 +174,12 @@ export class UnixMessenger {
     setAddress(view, MSG_CONTROLLEN, controlBytes);
   }
 
-  /** @param most most bytes to take, at most the capacity */
+  /**
+   * Takes bytes into the messenger's buffer, and the descriptors that came with them, which are the caller's from now on. Never
+   * waits.
+   * @param most most bytes to take, at most the capacity
+   * @throws LinuxError
+   */
   receive(most: number = this.#data.bytes.length): Received {
     this.#prepare(Math.min(most, this.#data.bytes.length), this.#control.bytes.length);
     // Header, vector, control and data belong to this object, and their lengths are in the header.

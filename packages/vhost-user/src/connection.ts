@@ -39,6 +39,7 @@ export class Connection {
     this.#messenger = new UnixMessenger(fd, HEADER_BYTES + MAX_PAYLOAD_BYTES, maxFds);
   }
 
+  /** Whether this side has closed it. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -153,6 +154,7 @@ export class Connection {
     this.#wake?.();
   }
 
+  /** Ends the connection; the other side notices. A wait for a message ends as well. */
   close(): void {
     if (this.#closed) return;
     this.stop();

@@ -1,3 +1,4 @@
+/** How much a log line matters to an operator. */
 export type LogLevel = 'info' | 'warning' | 'error';
 
 /** Told of one export; the messages don't name it. */

@@ -11,6 +11,7 @@ export class ReceivedFds {
     this.#most = most;
   }
 
+  /** How many there are that nobody has taken. */
   get count(): number {
     return this.#fds.length;
   }
@@ -20,6 +21,7 @@ export class ReceivedFds {
     return this.#fds[0]!;
   }
 
+  /** Takes descriptors over, as many as there is room for. */
   add(fds: readonly number[]): void {
     for (const fd of fds) {
       if (this.#fds.length < this.#most) this.#fds.push(fd);

@@ -8,6 +8,7 @@ import { type ListeningSocket, openListeningSocket, type SocketAddress } from '.
 import { Session, type SessionOwner } from './session.js';
 import { WriteCache } from './write-cache.js';
 
+/** An export to start: a drive, where it is served, and by which iothreads. */
 export interface VhostUserBlkOptions {
   readonly id: string;
   /** Held by the caller, until the export is closed. */
@@ -99,6 +100,7 @@ export class VhostUserBlkExport {
     return new VhostUserBlkExport(runtime, options, device, socket, new ExportLog(log));
   }
 
+  /** Queues that a front end can use. */
   get numQueues(): number {
     return this.#device.numQueues;
   }

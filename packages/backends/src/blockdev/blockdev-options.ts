@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { OptionWords } from './option-words.js';
 
 /** What every drive takes in QEMU's spelling, whatever its driver; `Own` is what else it takes where it is written. */
-interface CommonOptions {
+export interface CommonOptions {
   readonly 'read-only'?: boolean | undefined;
   readonly discard?: 'ignore' | 'unmap' | undefined;
   readonly cache?:
@@ -11,7 +11,7 @@ interface CommonOptions {
   readonly 'detect-zeroes'?: 'off' | undefined;
 }
 
-interface FileBlockdev extends CommonOptions {
+export interface FileBlockdev extends CommonOptions {
   readonly driver: 'file';
   readonly filename: string;
   readonly aio?: 'threads' | 'native' | 'io_uring' | undefined;
@@ -28,19 +28,19 @@ export type RawBlockdev<Own = unknown> = Own &
     readonly size?: number | undefined;
   };
 
-interface NullBlockdev extends CommonOptions {
+export interface NullBlockdev extends CommonOptions {
   readonly driver: 'null-co' | 'null-aio';
   readonly size?: number | undefined;
   readonly 'latency-ns'?: number | undefined;
   readonly 'read-zeroes'?: boolean | undefined;
 }
 
-interface MemoryBlockdev extends CommonOptions {
+export interface MemoryBlockdev extends CommonOptions {
   readonly driver: 'memory';
   readonly size: number;
 }
 
-interface ModuleBlockdev extends CommonOptions {
+export interface ModuleBlockdev extends CommonOptions {
   readonly driver: 'module';
   readonly url: string;
   readonly options?: unknown;

@@ -10,7 +10,9 @@ import type * as v from 'valibot';
 export interface OptionWords {
   readonly text: v.GenericSchema<unknown, string>;
   readonly onOff: v.GenericSchema<unknown, boolean>;
+  /** A whole number within bounds. */
   readonly integer: (least: number, most?: number) => v.GenericSchema<unknown, number>;
+  /** One of these words. */
   readonly choice: <const Choice extends string>(
     choices: readonly Choice[],
   ) => v.GenericSchema<unknown, Choice>;

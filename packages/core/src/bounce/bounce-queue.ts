@@ -28,8 +28,10 @@ const ADDRESS_LOW = 0;
 const ADDRESS_HIGH = 1;
 const LENGTH = 2;
 
+/** What is between which rings. */
 export interface BounceQueueOptions {
   readonly memory: MovingMemory;
+  /** Told of each range of guest memory that is written: address and bytes. */
   readonly markDirty: BouncedMemory['markDirty'];
   /** The guest's ring, and what was negotiated about it. */
   readonly addresses: VirtqueueAddresses;
@@ -96,6 +98,7 @@ export class BounceQueue {
     }
   }
 
+  /** Where the guest's ring is. */
   get addresses(): VirtqueueAddresses {
     return this.#options.addresses;
   }

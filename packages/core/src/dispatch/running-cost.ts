@@ -33,6 +33,7 @@ export class RunningCost {
   }
 
   /**
+   * Learns from one sample.
    * @param nowNs when the sample was taken
    * @returns false when the cost has jumped: the figure has been forgotten
    */
@@ -64,6 +65,7 @@ export class RunningCost {
     return true;
   }
 
+  /** Starts anew: what was learnt is worth nothing. */
   forget(): void {
     this.#mean = NaN;
     this.#samples = 0;

@@ -15,6 +15,7 @@ export class SegmentList {
   /** Sum of the entries' bytes. */
   byteLength = 0;
 
+  /** Empties the list for the next request; it still names the regions of the one before. */
   clear(): void {
     this.length = 0;
     this.byteLength = 0;

@@ -40,6 +40,7 @@ export class PollingController {
   }
 
   /**
+   * Learns from one pause between two pieces of work.
    * @param idleNs how long the loop has just been without work, polling and sleeping together
    * @param woken whether it was asleep when the work came, so that waking up is in `idleNs` as well
    */

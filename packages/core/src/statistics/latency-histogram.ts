@@ -76,6 +76,7 @@ export class LatencyHistogram {
     return buckets;
   }
 
+  /** The distribution so far; all 0 while nothing has been recorded. */
   summary(): LatencySummary {
     const buckets = this.buckets();
     const count = buckets.reduce((sum, bucket) => sum + bucket.count, 0);

@@ -15,6 +15,7 @@ export class SharedCounters {
   readonly #words: Uint32Array;
   readonly #size: number;
 
+  /** Bytes of buffer that `size` counters take. */
   static bytesFor(size: number): number {
     return 4 * (1 + 2 * size);
   }
@@ -26,6 +27,7 @@ export class SharedCounters {
     this.#size = size;
   }
 
+  /** How many counters there are. */
   get size(): number {
     return this.#size;
   }

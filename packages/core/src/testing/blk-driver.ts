@@ -4,6 +4,7 @@ import { REQUEST_HEADER_BYTES, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_GET_ID } from '../v
 import { DriverQueue } from '../virtqueue/driver-queue.js';
 import type { GuestAllocator } from './guest-allocator.js';
 
+/** A queue to drive, and what its requests may be. */
 export interface BlkDriverOptions {
   readonly addresses: VirtqueueAddresses;
   /** Requests in flight at most; three descriptors each, so at most a third of the queue's size. */
@@ -61,6 +62,7 @@ export class BlkDriver {
     for (let slot = depth - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
+  /** Requests that were started and not taken back; those that are only prepared count as well. */
   get inFlight(): number {
     return this.depth - this.#free.length;
   }

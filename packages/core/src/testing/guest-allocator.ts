@@ -46,6 +46,7 @@ export class GuestAllocator {
     return region.bytes.subarray(offset, offset + byteLength);
   }
 
+  /** The same as a DataView. */
   view(address: number, byteLength: number): DataView {
     const region = this.#region(address, byteLength);
     return new DataView(region.buffer, region.byteOffset + (address - region.guestAddress), byteLength);

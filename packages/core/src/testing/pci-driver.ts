@@ -7,12 +7,17 @@ import { highHalf, type InterruptCause, lowHalf, RegisterDriver } from './regist
 
 /** The way from a driver to a PCI function: a `VirtioPci`. */
 export interface PciBus {
+  /** Reads the configuration space. */
   readConfig(offset: number, width: AccessWidth): number;
+  /** Writes it. */
   writeConfig(offset: number, width: AccessWidth, value: number): void;
+  /** Reads what is behind a BAR, at an offset from where that begins. */
   readBar(bar: number, offset: number, width: AccessWidth): number;
+  /** Writes it. */
   writeBar(bar: number, offset: number, width: AccessWidth, value: number): void;
 }
 
+/** How a driver goes about its function. */
 export interface PciDriverOptions {
   /** Interrupts come as messages: vector 0 for the configuration, vector 1 + n for queue n. */
   readonly msix?: boolean;

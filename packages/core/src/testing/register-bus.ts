@@ -2,7 +2,9 @@ import type { AccessWidth } from '../virtio/register-bank.js';
 
 /** The way from a driver to a range of registers: a `VirtioMmio`, or one BAR of a `VirtioPci`. */
 export interface RegisterBus {
+  /** @returns an unsigned number of `width` bytes */
   read(offset: number, width: AccessWidth): number;
+  /** Writes an unsigned number of `width` bytes. */
   write(offset: number, width: AccessWidth, value: number): void;
 }
 

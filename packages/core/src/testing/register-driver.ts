@@ -19,6 +19,7 @@ export interface InterruptCause {
  * registers alone. Requests are `BlkDriver`'s, over the queues that were set up here.
  */
 export abstract class RegisterDriver {
+  /** The device status (2.1). */
   abstract status: number;
 
   /** 0 to 63, two windows of 32. */
@@ -27,6 +28,7 @@ export abstract class RegisterDriver {
   /** Bumped by the device whenever its configuration changes. */
   abstract readonly configGeneration: number;
 
+  /** Tells the device which features the driver wants, 64 bits in two windows. */
   abstract writeFeatures(features: bigint): void;
 
   /** The largest size that the device allows for queue `index`; 0 for a queue that is not there. */
@@ -35,12 +37,16 @@ export abstract class RegisterDriver {
   /** Tells the device where queue `index` is, and enables it. */
   abstract setUpQueue(index: number, addresses: VirtqueueAddresses): void;
 
+  /** Whether the device says that queue `index` is enabled. */
   abstract isQueueEnabled(index: number): boolean;
 
+  /** Rings the doorbell of queue `index`. */
   abstract kick(index: number): void;
 
+  /** Reads the device's configuration space, at a byte offset of its own. */
   abstract readConfig(offset: number, width: AccessWidth): number;
 
+  /** Writes it; only `writeback` takes that. */
   abstract writeConfig(offset: number, width: AccessWidth, value: number): void;
 
   /** Finds out what interrupted and tells the device that it was heard: the line goes low. */
@@ -54,6 +60,7 @@ export abstract class RegisterDriver {
     this.status = 0;
   }
 
+  /** Whether a reset is complete: the status reads 0. */
   get isReset(): boolean {
     return this.status === 0;
   }
@@ -95,6 +102,7 @@ export abstract class RegisterDriver {
   }
 }
 
-/** The two halves of a 64-bit address. */
+/** The lower half of a 64-bit address. */
 export const lowHalf = (address: number): number => address % 0x1_0000_0000;
+/** The upper half of a 64-bit address. */
 export const highHalf = (address: number): number => Math.floor(address / 0x1_0000_0000);

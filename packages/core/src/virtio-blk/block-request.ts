@@ -17,6 +17,7 @@ export type BlockStatus = 0 | 1 | 2;
 
 /** Where a request's completion goes: the device that popped it. */
 export interface RequestOwner {
+  /** The driver has completed a request; its status byte is still to be written. */
   requestDone(request: BlockRequest, status: BlockStatus): void;
   /** A driver completed a request that was not its own any more. */
   completedTwice(request: BlockRequest): void;

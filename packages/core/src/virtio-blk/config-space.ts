@@ -21,6 +21,7 @@ const MAX_WRITE_ZEROES_SECTORS = 48;
 const MAX_WRITE_ZEROES_SEG = 52;
 const WRITE_ZEROES_MAY_UNMAP = 56;
 
+/** What a virtio-blk device says of itself in its configuration space. */
 export interface BlkConfigOptions {
   readonly capacitySectors: number;
   readonly numQueues: number;
@@ -66,10 +67,12 @@ export class BlkConfigSpace {
     }
   }
 
+  /** Size of the disk in sectors of 512 bytes. */
   set capacitySectors(sectors: number) {
     this.#view.setBigUint64(CAPACITY, BigInt(sectors), true);
   }
 
+  /** Whether the cache is write-back: a completed write is durable after a flush only. */
   get writeback(): boolean {
     return this.#bytes[WRITEBACK] === 1;
   }

@@ -40,7 +40,10 @@ export class RequestParser {
     this.#serial.set(limits.serial.subarray(0, SERIAL_BYTES));
   }
 
-  /** @param sound false when the chain broke the rules: all that is left to do is to find its status byte */
+  /**
+   * Fills in everything about the request, `settled` included, from the buffers of its chain.
+   * @param sound false when the chain broke the rules: all that is left to do is to find its status byte
+   */
   parse(request: BlockRequest, sound: boolean): void {
     const { readable, writable } = request;
     request.operation = BlockOperation.READ;

@@ -102,11 +102,13 @@ export class VirtioBlkDevice {
     this.#queues = Array.from({ length: options.numQueues }, () => undefined);
   }
 
+  /** The device status (2.1), as the driver reads it. */
   get status(): number {
     if (this.#active && this.#events.broken?.() === true) this.setNeedsReset();
     return this.#status;
   }
 
+  /** The features that the driver has written (2.2); they count once FEATURES_OK sticks. */
   get driverFeatures(): bigint {
     return this.#driverFeatures;
   }
@@ -187,6 +189,10 @@ export class VirtioBlkDevice {
     return (this.#status & ready) === VIRTIO_STATUS_FEATURES_OK;
   }
 
+  /**
+   * The driver writes the device status (2.1.1): bits to add to those that are set, or 0 for a reset. What is refused does not
+   * stick; `refusal` says why.
+   */
   writeStatus(value: number): void {
     if (value === 0) {
       this.#reset();
@@ -207,6 +213,10 @@ export class VirtioBlkDevice {
     if ((added & VIRTIO_STATUS_DRIVER_OK) !== 0) this.#activate();
   }
 
+  /**
+   * The driver writes bytes of the configuration space. Only `writeback` can be written, and only where
+   * VIRTIO_BLK_F_CONFIG_WCE was negotiated (5.2.5).
+   */
   writeConfig(offset: number, source: Uint8Array): void {
     if (!hasFeature(this.#driverFeatures, VIRTIO_BLK_F_CONFIG_WCE)) return;
     if (!this.config.write(offset, source)) return;
@@ -243,7 +253,8 @@ export class VirtioBlkDevice {
   /**
    * Takes the place of a device whose state was saved: one that offers the same features, which its driver has not touched.
    * A device that was running is activated.
-   * @throws VirtioError `ERR_STATE` when the state is none, or of a device of another kind; nothing has changed then
+   * @throws VirtioError `ERR_STATE` when the state is none, or of a device of another kind; `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` when its
+   * queues don't fit this guest memory; nothing has changed then
    */
   restoreState(state: VirtioBlkState): void {
     if (this.#status !== 0 || this.#resetting) {
@@ -264,7 +275,10 @@ export class VirtioBlkDevice {
         `the state is of a device with ${checked.numQueues} queues, this one has ${this.numQueues}`,
       );
     }
-    if ((checked.status & VIRTIO_STATUS_DRIVER_OK) !== 0) {
+    const running = VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET;
+    const starts = (checked.status & running) === VIRTIO_STATUS_DRIVER_OK;
+    // Those of a driver whose start was refused may be anything, and mean nothing until it has reset the device.
+    if (starts) {
       for (const [index, queue] of checked.queues.entries()) if (queue !== null) this.#check(index, queue);
     }
     this.#status = checked.status;
@@ -272,8 +286,7 @@ export class VirtioBlkDevice {
     this.config.writeback = checked.writeback;
     this.#configGeneration = checked.configGeneration;
     for (const [index, queue] of checked.queues.entries()) this.#queues[index] = queue ?? undefined;
-    const running = VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET;
-    if ((this.#status & running) === VIRTIO_STATUS_DRIVER_OK) this.#start();
+    if (starts) this.#start();
   }
 
   #refuse(why: string): void {

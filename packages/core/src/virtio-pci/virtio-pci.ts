@@ -23,6 +23,7 @@ export interface VirtioPciHost {
   barsChanged?(): void;
 }
 
+/** How a function presents its device. */
 export interface VirtioPciOptions {
   /** Whether the virtio structures lie in I/O ports, of up to 32 queues, or in memory. An MSI-X table is always in memory. */
   readonly bar: 'io' | 'memory';
@@ -104,6 +105,10 @@ export class VirtioPci {
     return this.#config.read(offset, width);
   }
 
+  /**
+   * A write of 1, 2 or 4 bytes.
+   * @param value an unsigned number of `width` bytes
+   */
   writeConfig(offset: number, width: AccessWidth, value: number): void {
     this.#config.write(offset, width, value);
   }
@@ -113,6 +118,10 @@ export class VirtioPci {
     return this.#banks[bar]?.read(offset, width) ?? 0;
   }
 
+  /**
+   * A write of 1, 2 or 4 bytes.
+   * @param value an unsigned number of `width` bytes; ignored where there is nothing
+   */
   writeBar(bar: number, offset: number, width: AccessWidth, value: number): void {
     this.#banks[bar]?.write(offset, width, value);
   }

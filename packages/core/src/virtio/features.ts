@@ -7,4 +7,5 @@ export const VIRTIO_F_VERSION_1 = 32;
 export const featureSet = (...bits: number[]): bigint =>
   bits.reduce((set, bit) => set | (1n << BigInt(bit)), 0n);
 
+/** Whether feature bit number `bit` is in a set. */
 export const hasFeature = (set: bigint, bit: number): boolean => ((set >> BigInt(bit)) & 1n) === 1n;

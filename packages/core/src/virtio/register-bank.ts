@@ -39,6 +39,10 @@ export abstract class RegisterBank {
   }
 
   /** @param value its lowest `width` bytes count; signed or unsigned */
+  /**
+   * A write of 1, 2 or 4 bytes.
+   * @param value an unsigned number of `width` bytes; ignored where there is nothing
+   */
   write(offset: number, width: AccessWidth, value: number): void {
     for (let done = 0; done < width;) {
       const at = offset + done;

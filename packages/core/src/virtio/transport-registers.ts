@@ -92,8 +92,9 @@ export class TransportRegisters {
     return this.#virtio.isQueueEnabled(this.queueSelect);
   }
 
+  /** The device decides whether it is the time to; of a queue that is enabled it changes nothing. */
   enableQueue(): void {
-    if (!this.queueExists || this.queueEnabled) return;
+    if (!this.queueExists) return;
     // Above 2^53 the two words make no exact number, but one that is above 2^53 as well, where the device accepts no address.
     const address = (low: QueueField, high: QueueField): number =>
       this.readQueue(high) * 0x1_0000_0000 + this.readQueue(low);
@@ -192,4 +193,4 @@ export class TransportRegisters {
 }
 
 const featureWord = (features: bigint, select: number): number =>
-  select > 1 ? 0 : Number(BigInt.asUintN(32, features >> BigInt(32 * select)));
+  Number(BigInt.asUintN(32, features >> BigInt(32 * select)));

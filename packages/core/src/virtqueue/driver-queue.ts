@@ -22,6 +22,7 @@ export interface DriverBuffer {
   readonly writable: boolean;
 }
 
+/** How the driver side of a queue is to treat its ring. */
 export interface DriverQueueOptions {
   /** VIRTIO_F_EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;

@@ -12,8 +12,11 @@ export const MAX_QUEUE_SIZE = 32768;
 
 /** Descriptor: address u64 @0, length u32 @8, flags u16 @12, next u16 @14 (2.7.5). */
 export const DESCRIPTOR_BYTES = 16;
+/** Descriptor flags (2.7.5): the chain goes on at `next` … */
 export const VIRTQ_DESC_F_NEXT = 1;
+/** … the buffer is for the device to write … */
 export const VIRTQ_DESC_F_WRITE = 2;
+/** … the buffer holds a table of descriptors. */
 export const VIRTQ_DESC_F_INDIRECT = 4;
 
 /** Available ring: flags u16 @0, idx u16 @2, ring u16[size] @4, used_event u16 after it (2.7.6). */
@@ -35,7 +38,9 @@ export interface VirtqueueAddresses {
   readonly usedRing: number;
 }
 
+/** Bytes of an available ring for `size` descriptors, `used_event` included. */
 export const availRingBytes = (size: number): number => 6 + 2 * size;
+/** Bytes of a used ring for `size` descriptors, `avail_event` included. */
 export const usedRingBytes = (size: number): number => 6 + 8 * size;
 
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) {

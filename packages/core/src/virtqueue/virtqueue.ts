@@ -37,6 +37,7 @@ export interface VirtqueueState {
   readonly usedIdx: number;
 }
 
+/** How the device side of a queue is to treat its ring: what was negotiated, and where to go on. */
 export interface VirtqueueOptions {
   /** VIRTIO_F_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
@@ -118,10 +119,12 @@ export class Virtqueue {
     return this.#inFlight;
   }
 
+  /** Whether the ring has broken the rules: nothing is popped any more. */
   get broken(): boolean {
     return this.#broken;
   }
 
+  /** Where it is in its rings. Another queue can go on from there when nothing is in flight. */
   get state(): VirtqueueState {
     return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
   }

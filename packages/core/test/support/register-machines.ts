@@ -102,7 +102,7 @@ export function pciMachine(rig = new RegisterRig(), options: PciMachineOptions =
 }
 
 /** Accesses of BARs that go through the configuration space, as those of firmware do (virtio 1.3 section 4.1.4.9). */
-export function throughConfigSpace(pci: VirtioPci): PciBus {
+function throughConfigSpace(pci: VirtioPci): PciBus {
   // The fifth structure's capability: behind two of 16 bytes and one of 20.
   const capability = 0x84;
   const point = (bar: number, offset: number, width: number): void => {

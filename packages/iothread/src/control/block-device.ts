@@ -45,7 +45,11 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   /** Where the rings of a restored device stand. */
   #restored: ReadonlyMap<number, VirtqueueState> | undefined;
 
-  /** Takes the drive over: it is closed when the device has been detached. @throws VirtioError `ERR_DEVICE_OPTION` */
+  /**
+   * Takes the drive over: it is closed when the device has been detached.
+   * @throws VirtioError `ERR_DEVICE_OPTION`
+   * @internal
+   */
   constructor(checked: CheckedDevice, drive: HeldDrive, owner: DeviceOwner) {
     // `virtio` holds the driver to the size of its queues; those that requests are copied through have their own.
     super({ ...checked, queueSize: MAX_QUEUE_SIZE }, drive.prepared, owner);
@@ -241,7 +245,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     this.channel.interrupt(CONFIG_INTERRUPT);
   }
 
-  /** Detaches as any device, and closes its drive. */
+  /** Detaches as any device, and closes its drive. @internal */
   override async detach(): Promise<void> {
     try {
       await super.detach();
@@ -309,7 +313,6 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
 
   #openQueue(index: number, queue: PathQueue, state: VirtqueueState | undefined): void {
     const served = this.#guest.open(index, queue, state);
-    if (!this.#pull) this.#guest.arm(index);
     if (state !== undefined && served === queue) this.lines.setPosition(index, state);
     this.#queues!.set(index, served);
   }

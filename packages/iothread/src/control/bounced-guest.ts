@@ -15,6 +15,8 @@ export class BouncedGuest implements GuestPath {
   readonly #area: BounceArea;
   readonly #channel: DeviceChannel;
   readonly #indexes: readonly number[];
+  /** Queues that an interrupt is wanted of as soon as they are open. */
+  readonly #armed = new Set<number>();
   #paused = false;
 
   /** @throws VirtioError `ERR_MEMORY_REGION`, `ERR_DEVICE_OPTION` */
@@ -43,13 +45,17 @@ export class BouncedGuest implements GuestPath {
   }
 
   open(index: number, { addresses, features }: PathQueue, state: VirtqueueState | undefined): PathQueue {
-    return {
+    const served = {
       addresses: this.#area.open(index, addresses, features, state),
       features: this.#area.features,
     };
+    if (this.#armed.delete(index)) this.#area.queue(index)!.armInterrupt();
+    return served;
   }
 
   close(index: number): void {
+    // Whoever waits for an interrupt of its next hears of the queue's next life.
+    if (this.#area.queue(index) !== undefined) this.#armed.add(index);
     this.#area.close(index);
   }
 
@@ -68,7 +74,9 @@ export class BouncedGuest implements GuestPath {
   }
 
   arm(index: number): boolean {
-    return this.#area.queue(index)?.armInterrupt() === true;
+    const queue = this.#area.queue(index);
+    if (queue === undefined) this.#armed.add(index);
+    return queue?.armInterrupt() === true;
   }
 
   get inFlight(): number {

@@ -15,6 +15,7 @@ export interface DeviceState {
   readonly positions: readonly QueuePosition[];
 }
 
+/** Where the rings of a queue stand. */
 export interface QueuePosition extends VirtqueueState {
   readonly index: number;
 }

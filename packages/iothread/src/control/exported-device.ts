@@ -46,7 +46,7 @@ export class ExportedDevice extends PlacedDevice {
   readonly #queues = new Map<number, QueueToServe>();
   #onNeedsReset: (() => void) | undefined;
 
-  /** The drive stays the caller's. */
+  /** The drive stays the caller's. @internal */
   constructor(checked: CheckedExport, drive: PreparedDrive, owner: DeviceOwner) {
     super(checked, drive, owner);
     const { geometry } = drive;

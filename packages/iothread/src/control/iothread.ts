@@ -1,5 +1,5 @@
 import type { PollingSettings } from '@iothreads/core';
-import { type Remote, wrap } from 'comlink';
+import { wrap } from 'comlink';
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { IOThreadError } from '../iothread-error.js';
@@ -12,6 +12,16 @@ import './error-transfer.js';
 /** The worker's module, resolved once; bundlers move it and say where to. */
 export const IOTHREAD_WORKER_URL = new URL('../worker/iothread-worker.js', import.meta.url);
 
+/**
+ * The control plane from afar: every method by a promise. Comlink's own type for that would stand in what is published, and
+ * asks for the browser's types.
+ */
+export type RemoteControl = {
+  readonly [Name in keyof IOThreadControl]: (
+    ...args: Parameters<IOThreadControl[Name]>
+  ) => Promise<Awaited<ReturnType<IOThreadControl[Name]>>>;
+};
+
 /** An iothread as the controlling thread sees it: a worker with one long task, and the line to it. */
 export class IOThread {
   readonly id: string;
@@ -19,7 +29,7 @@ export class IOThread {
   readonly polling: PollingSettings;
   readonly statistics = new LoopStatistics();
   readonly #pool: Piscina;
-  readonly #control: Remote<IOThreadControl>;
+  readonly #control: RemoteControl;
   readonly #ended: Promise<void>;
   /** How to end the calls that wait for an answer. */
   readonly #pending = new Set<(error: IOThreadError) => void>();
@@ -90,7 +100,7 @@ export class IOThread {
    * Calls the iothread's control plane.
    * @throws IOThreadError `ERR_IOTHREAD_DIED` when the worker dies before it answers, and whatever the call throws
    */
-  async call<Result>(what: (control: Remote<IOThreadControl>) => Promise<Result>): Promise<Result> {
+  async call<Result>(what: (control: RemoteControl) => Promise<Result>): Promise<Result> {
     if (this.#gone !== undefined) throw this.#gone;
     // Comlink waits for ever for a worker that is gone.
     let reject: (error: IOThreadError) => void;

@@ -56,6 +56,7 @@ export abstract class PlacedDevice {
   #last: Promise<unknown> = Promise.resolve();
   #removed = false;
 
+  /** @internal */
   constructor(options: PlacedDeviceOptions, drive: PreparedDrive, owner: DeviceOwner) {
     this.id = options.id;
     this.numQueues = options.numQueues;
@@ -82,7 +83,7 @@ export abstract class PlacedDevice {
     return [...this.#mapping.keys()].map((iothread) => iothread.id);
   }
 
-  /** Whether it is attached to this iothread, or about to be. */
+  /** Whether it is attached to this iothread, or about to be. @internal */
   isOn(iothread: IOThread): boolean {
     return this.#mapping.has(iothread) || this.#target.has(iothread);
   }
@@ -92,19 +93,19 @@ export abstract class PlacedDevice {
     await this.#last.catch(() => undefined);
   }
 
-  /** What has been counted for the device since it was added, on all its iothreads, past and present. */
+  /** What has been counted for the device since it was added, on all its iothreads, past and present. @internal */
   readStatistics(): BlockStatistics {
     return this.lines.readStatistics();
   }
 
   // What follows is the runtime's.
 
-  /** Opens the drive on every iothread of the mapping, or on none. */
+  /** Opens the drive on every iothread of the mapping, or on none. @internal */
   attach(): Promise<void> {
     return this.inTurn(() => this.lines.attach(this.#mapping));
   }
 
-  /** Drains the device, and takes it to other iothreads; where these can't have it, back to where it was. */
+  /** Drains the device, and takes it to other iothreads; where these can't have it, back to where it was. @internal */
   move(mapping: VqMapping): Promise<void> {
     return this.inTurn(async () => {
       if (this.#removed)
@@ -144,7 +145,7 @@ export abstract class PlacedDevice {
     }
   }
 
-  /** Drains the device and closes its drive; what does not complete in time is given up. */
+  /** Drains the device and closes its drive; what does not complete in time is given up. @internal */
   detach(): Promise<void> {
     this.#removed = true;
     return this.inTurn(async () => {
@@ -157,7 +158,11 @@ export abstract class PlacedDevice {
     });
   }
 
-  /** Waits until no request is in flight, and goes on. @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED` */
+  /**
+   * Waits until no request is in flight, and goes on.
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED`
+   * @internal
+   */
   drainAndGoOn(): Promise<void> {
     return this.inTurn(async () => {
       const death = await this.halt();
@@ -166,11 +171,12 @@ export abstract class PlacedDevice {
     });
   }
 
-  /** An iothread of its is gone: the driver hears of it, and has to reset the device. */
+  /** An iothread of its is gone: the driver hears of it, and has to reset the device. @internal */
   iothreadDied(): void {
     this.needsReset();
   }
 
+  /** Overrules the dispatcher: for benches and tests, by `forceDispatch`. @internal */
   async setDispatchMode(mode: DispatchMode): Promise<void> {
     this.lines.dispatchMode = mode;
     for (const iothread of this.#mapping.keys()) {
@@ -178,6 +184,7 @@ export abstract class PlacedDevice {
     }
   }
 
+  /** Marks the moments of its requests in `buffer`: for benches and tests, by `traceRequests`. @internal */
   async setTrace(buffer: SharedArrayBuffer | undefined): Promise<void> {
     for (const iothread of this.#mapping.keys()) {
       await iothread.call((control) => control.setTrace(this.id, buffer));

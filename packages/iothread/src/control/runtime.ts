@@ -21,6 +21,7 @@ import type { DriverErrorReport } from '../worker/driver-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
 import { resolveMapping, type VqMappingOptions } from './vq-mapping.js';
 
+/** What a runtime can be told. */
 export interface RuntimeOptions {
   /** The worker's module, where a bundler has moved it. */
   readonly workerUrl?: URL;
@@ -92,7 +93,10 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     this.#workerUrl = options.workerUrl ?? IOTHREAD_WORKER_URL;
   }
 
-  /** @throws IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID` */
+  /**
+   * Starts an iothread, without devices yet.
+   * @throws IOThreadError `ERR_CONFIG`, `ERR_DUPLICATE_ID`
+   */
   async addIOThread(options: IOThreadOptions): Promise<void> {
     await this.configure({ iothreads: [options] });
   }
@@ -237,7 +241,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     await iothread.stop();
   }
 
-  /** @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
+  /** A device by its id. @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
   device(id: string): PlacedDevice {
     const device = this.#devices.get(id);
     if (device === undefined) throw new IOThreadError('ERR_UNKNOWN_DEVICE', `there is no device '${id}'`);
@@ -290,6 +294,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     }
   }
 
+  /** Asks every iothread how it is; one that died is reported as such. */
   async queryIOThreads(): Promise<IOThreadReport[]> {
     this.#open();
     return Promise.all([...this.#iothreads.values()].map((iothread) => this.#reportIOThread(iothread)));
@@ -346,6 +351,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     for (const device of devices) if (device.status === 'rejected') throw device.reason;
   }
 
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -2,6 +2,7 @@ import { LatencyHistogram, type LatencyBucket, type LatencySummary, SharedCounte
 
 /** Kinds of request that are counted apart, in `BlockOperation`'s order. */
 export const STATISTICS_KINDS = ['read', 'write', 'flush', 'discard', 'writeZeroes'] as const;
+/** A kind of request that is counted apart. */
 export type StatisticsKind = (typeof STATISTICS_KINDS)[number];
 
 const OPERATIONS = 0;

@@ -96,6 +96,7 @@ export class DeviceChannel {
 
   // The device's side.
 
+  /** Counts an interrupt of a queue, or of the configuration, and wakes whoever waits for it. */
   interrupt(source: number): void {
     const at = interruptAt(source);
     Atomics.add(this.#words, at, 1);
@@ -108,10 +109,12 @@ export class DeviceChannel {
     return Atomics.load(this.#words, at) === 1 && Atomics.exchange(this.#words, at, 0) === 1;
   }
 
+  /** From now on the doorbell of queue `index` wakes the iothread in `slot`. */
   route(index: number, slot: number): void {
     Atomics.store(this.#words, queueAt(index) + ROUTE, slot);
   }
 
+  /** Says whether a queue can be trusted no more; if so, the configuration interrupt is raised. */
   setBroken(broken: boolean): void {
     Atomics.store(this.#words, BROKEN, broken ? 1 : 0);
     if (broken) this.interrupt(CONFIG_INTERRUPT);

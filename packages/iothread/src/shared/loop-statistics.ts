@@ -1,20 +1,27 @@
 import { SharedCounters } from '@iothreads/core';
 
-/** What an event loop counts. */
-const LOOP_COUNTERS = [
+/** What an event loop has counted since its iothread was started. */
+export interface LoopStatisticsValues {
   /** Passes over the devices that may have work. */
-  'passes',
+  readonly passes: number;
   /** Times that it went back to libuv to look and came back at once. */
-  'yields',
+  readonly yields: number;
   /** Times that it went to sleep, ... */
-  'sleeps',
+  readonly sleeps: number;
   /** ... of these, times that a doorbell woke it. */
-  'wakeups',
+  readonly wakeups: number;
   /** Work found by the slow re-check: a wake-up that was lost. */
+  readonly lostWakeups: number;
+}
+
+/** In the order in which they are kept. */
+const LOOP_COUNTERS = [
+  'passes',
+  'yields',
+  'sleeps',
+  'wakeups',
   'lostWakeups',
-] as const;
-type LoopCounter = (typeof LOOP_COUNTERS)[number];
-export type LoopStatisticsValues = Readonly<Record<LoopCounter, number>>;
+] as const satisfies readonly (keyof LoopStatisticsValues)[];
 
 /** Counters of an event loop in shared memory: the loop alone writes, any thread reads. */
 export class LoopStatistics {
@@ -49,8 +56,7 @@ export class LoopStatistics {
   }
 
   read(): LoopStatisticsValues {
-    const values: Partial<Record<LoopCounter, number>> = {};
-    for (const [index, name] of LOOP_COUNTERS.entries()) values[name] = this.#counters.read(index);
-    return values as LoopStatisticsValues;
+    const values = LOOP_COUNTERS.map((name, index) => [name, this.#counters.read(index)] as const);
+    return Object.fromEntries(values) as unknown as LoopStatisticsValues;
   }
 }

@@ -1,4 +1,8 @@
-// What benches and tests may do and nobody else should: overrule the dispatcher, and look into a request's life.
+/**
+ * What benches and tests may do and nobody else should: overrule the dispatcher, and look into a request's life.
+ *
+ * @packageDocumentation
+ */
 import type { IOThreadRuntime } from '../control/runtime.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
 import { RequestTrace } from '../worker/request-trace.js';

@@ -238,28 +238,39 @@ export class IoUring {
     return this.#prepared;
   }
 
+  /**
+   * Prepares pread(2) into memory at `address`. What has been prepared before is submitted first where the ring is full.
+   * @param position byte offset in the file
+   * @param userData what the completion is told with, an integer from 0 to 2^31 - 1
+   */
   read(file: RingFile, address: number, byteLength: number, position: number, userData: number): void {
     this.#prepare(IORING_OP_READ, file, position, address, byteLength, 0, userData);
   }
 
+  /** Prepares pwrite(2) from memory at `address`; parameters as those of `read`. */
   write(file: RingFile, address: number, byteLength: number, position: number, userData: number): void {
     this.#prepare(IORING_OP_WRITE, file, position, address, byteLength, 0, userData);
   }
 
-  /** @param vector address of `count` entries as `IoVector` makes them, to stay until `submit` */
+  /**
+   * Prepares preadv(2).
+   * @param vector address of `count` entries as `IoVector` makes them, to stay until `submit`
+   */
   readVector(file: RingFile, vector: number, count: number, position: number, userData: number): void {
     this.#prepare(IORING_OP_READV, file, position, vector, count, 0, userData);
   }
 
+  /** Prepares pwritev(2); parameters as those of `readVector`. */
   writeVector(file: RingFile, vector: number, count: number, position: number, userData: number): void {
     this.#prepare(IORING_OP_WRITEV, file, position, vector, count, 0, userData);
   }
 
+  /** Prepares fdatasync(2). */
   syncData(file: RingFile, userData: number): void {
     this.#prepare(IORING_OP_FSYNC, file, 0, 0, 0, IORING_FSYNC_DATASYNC, userData);
   }
 
-  /** @param mode as of fallocate(2) */
+  /** Prepares fallocate(2). @param mode `FALLOC_FL_…` */
   allocate(file: RingFile, mode: number, position: number, byteLength: number, userData: number): void {
     this.#prepare(IORING_OP_FALLOCATE, file, position, byteLength, mode, 0, userData);
   }

@@ -9,7 +9,10 @@ export class ConfigChanges {
   #count = 0;
   #waiting: (() => void)[] = [];
 
-  /** @param offer gives the other end to the back end, and leaves it open */
+  /**
+   * Opens such a channel, and listens to it.
+   * @param offer gives the other end to the back end, and leaves it open
+   */
   static async open(offer: (fd: number) => Promise<void>): Promise<ConfigChanges> {
     const [mine, theirs] = createSocketPair();
     const changes = new ConfigChanges(mine);
@@ -41,6 +44,7 @@ export class ConfigChanges {
     }
   }
 
+  /** Closes the channel; those who wait for a change go on. */
   async close(): Promise<void> {
     this.#connection.close();
     await this.#listened;

@@ -22,6 +22,7 @@ import {
 } from '@iothreads/linux';
 import { VhostUserError } from '../vhost-user-error.js';
 
+/** How large a queue of a front end is, and how it hears of completions. */
 export interface FrontEndQueueOptions {
   /** Descriptors, a power of two. */
   readonly size: number;
@@ -91,23 +92,33 @@ export class FrontEndQueue {
     this.#listen();
   }
 
+  /**
+   * Reads from the disk.
+   * @param sector of 512 bytes each
+   * @returns a copy of the data
+   * @throws VhostUserError `ERR_REQUEST_FAILED`, as all that follow; `ERR_DISCONNECTED` once it is closed
+   */
   async read(sector: number, byteLength: number): Promise<Uint8Array> {
     return this.#succeed('read', sector, await this.request(VIRTIO_BLK_T_IN, sector, byteLength));
   }
 
+  /** Writes bytes, a multiple of 512. */
   async write(sector: number, bytes: Uint8Array): Promise<void> {
     this.#succeed('write', sector, await this.request(VIRTIO_BLK_T_OUT, sector, bytes.length, bytes));
   }
 
+  /** What was written before is durable when this resolves. */
   async flush(): Promise<void> {
     this.#succeed('flush', 0, await this.request(VIRTIO_BLK_T_FLUSH, 0, 0));
   }
 
+  /** Discards bytes, a multiple of 512: what they read as is left to the disk. */
   async discard(sector: number, byteLength: number): Promise<void> {
     const range = encodeRange(sector, byteLength);
     this.#succeed('discard', sector, await this.request(VIRTIO_BLK_T_DISCARD, 0, range.length, range));
   }
 
+  /** Sets bytes to zero, a multiple of 512. */
   async writeZeroes(sector: number, byteLength: number): Promise<void> {
     const range = encodeRange(sector, byteLength);
     this.#succeed(
@@ -117,6 +128,7 @@ export class FrontEndQueue {
     );
   }
 
+  /** The disk's serial number, at most 20 bytes. */
   async getId(): Promise<string> {
     const data = this.#succeed('get-id', 0, await this.request(VIRTIO_BLK_T_GET_ID, 0, SERIAL_BYTES));
     return new TextDecoder().decode(data).replace(/\0.*$/s, '');
@@ -150,6 +162,7 @@ export class FrontEndQueue {
     return this.#pending.size;
   }
 
+  /** Closes the eventfds; requests in flight never complete. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -89,6 +89,7 @@ export class FrontEndRequests {
     }
   }
 
+  /** Disconnects. */
   close(): void {
     this.#connection.close();
   }

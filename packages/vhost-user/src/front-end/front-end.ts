@@ -22,6 +22,7 @@ import { FrontEndQueue } from './front-end-queue.js';
 import { FrontEndRequests } from './front-end-requests.js';
 import { type RegionOptions, SharedRegion } from './shared-region.js';
 
+/** What a front end has: guest memory, queues, and which features it wants. */
 export interface FrontEndOptions {
   /** Bytes of guest memory, from guest address 0 on; default 16 MiB. */
   readonly memoryBytes?: number;
@@ -152,7 +153,10 @@ export class VhostUserFrontEnd {
     return hasFeature(this.protocolFeatures, protocolFeature);
   }
 
-  /** @param base index of the next avail entry that the device is to take */
+  /**
+   * Tells the back end of a queue, its eventfds included, and enables it.
+   * @param base index of the next avail entry that the device is to take
+   */
   async startQueue(index: number, base: number = 0): Promise<void> {
     const queue = this.queues[index]!;
     await this.requests.tell(Request.SET_VRING_NUM, encodeVringState({ index, num: queue.addresses.size }));
@@ -163,6 +167,7 @@ export class VhostUserFrontEnd {
     if (hasFeature(this.features, VHOST_USER_F_PROTOCOL_FEATURES)) await this.setEnable(index, true);
   }
 
+  /** SET_VRING_ADDR. @param addresses guest-physical ones: they are sent as those of this process */
   async setAddresses(index: number, addresses: VirtqueueAddresses): Promise<void> {
     await this.requests.tell(
       Request.SET_VRING_ADDR,
@@ -175,6 +180,7 @@ export class VhostUserFrontEnd {
     );
   }
 
+  /** SET_VRING_ENABLE. */
   setEnable(index: number, enabled: boolean): Promise<void> {
     return this.requests.tell(Request.SET_VRING_ENABLE, encodeVringState({ index, num: enabled ? 1 : 0 }));
   }
@@ -201,6 +207,7 @@ export class VhostUserFrontEnd {
     return this.requests.tell(request, encodeVringFd({ index, hasFd: fd !== -1 }), fd === -1 ? [] : [fd]);
   }
 
+  /** SET_MEM_TABLE: the back end maps these regions and no others. At most 32. */
   setMemTable(regions: readonly SharedRegion[]): Promise<void> {
     return this.requests.tell(
       Request.SET_MEM_TABLE,
@@ -209,14 +216,20 @@ export class VhostUserFrontEnd {
     );
   }
 
+  /** ADD_MEM_REG; needs CONFIGURE_MEM_SLOTS. */
   addMemReg(region: SharedRegion): Promise<void> {
     return this.requests.tell(Request.ADD_MEM_REG, encodeSingleRegion(region), [region.fd]);
   }
 
+  /** REM_MEM_REG: the back end unmaps it; needs CONFIGURE_MEM_SLOTS. */
   remMemReg(region: SharedRegion): Promise<void> {
     return this.requests.tell(Request.REM_MEM_REG, encodeSingleRegion(region));
   }
 
+  /**
+   * GET_CONFIG: bytes of the configuration space (virtio 1.3 section 5.2.4).
+   * @throws VhostUserError `ERR_REFUSED` where the back end has none there
+   */
   async getConfig(offset: number = 0, byteLength: number = BLK_CONFIG_BYTES): Promise<Uint8Array> {
     const payload = encodeConfigAccess({ offset, bytes: new Uint8Array(byteLength) });
     const answer = await this.requests.ask(Request.GET_CONFIG, payload);
@@ -229,10 +242,12 @@ export class VhostUserFrontEnd {
     return decodeConfigAccess(answer).bytes;
   }
 
+  /** SET_CONFIG; the device ignores all but `writeback`. */
   setConfig(offset: number, bytes: Uint8Array): Promise<void> {
     return this.requests.tell(Request.SET_CONFIG, encodeConfigAccess({ offset, bytes }));
   }
 
+  /** Size of the disk in sectors of 512 bytes, as it is now. */
   async capacitySectors(): Promise<number> {
     const config = await this.getConfig(0, 8);
     return Number(new DataView(config.buffer, config.byteOffset).getBigUint64(0, true));

@@ -1,5 +1,10 @@
-// The front end's door: it drives any vhost-user-blk server, for tests and benches; its messages, right or wrong.
+/**
+ * The front end's door: it drives any vhost-user-blk server, for tests and benches; its messages, right or wrong.
+ *
+ * @packageDocumentation
+ */
 export { Connection, type Message } from '../connection.js';
+export { type ReceivedFds } from '../received-fds.js';
 export * from '../protocol/config-payload.js';
 export * from '../protocol/integers.js';
 export * from '../protocol/memory-payloads.js';

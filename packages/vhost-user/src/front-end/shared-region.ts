@@ -1,6 +1,7 @@
 import { closeFd, createMemfd, MemoryMap, viewOf } from '@iothreads/linux';
 import type { RegionDescription } from '../protocol/memory-payloads.js';
 
+/** Guest memory to make: where the guest has it, and how much. */
 export interface RegionOptions {
   /** Guest-physical address, a multiple of 8. */
   readonly guestAddress: number;
@@ -36,6 +37,7 @@ export class SharedRegion implements RegionDescription {
     this.buffer = viewOf(this.#map.address, fileOffset + size);
   }
 
+  /** Where the region begins in `buffer`. */
   get byteOffset(): number {
     return this.mmapOffset;
   }
@@ -45,6 +47,7 @@ export class SharedRegion implements RegionDescription {
     return new Uint8Array(this.buffer, this.byteOffset, this.size);
   }
 
+  /** Unmaps it here; the back end keeps its own mapping. */
   close(): void {
     this.#map.unmap();
     closeFd(this.fd);

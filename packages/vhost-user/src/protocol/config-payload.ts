@@ -33,6 +33,7 @@ export function decodeConfigAccess(payload: Uint8Array, question = false): Confi
   return { offset, bytes };
 }
 
+/** Payload of GET_CONFIG and SET_CONFIG, and of the answer. */
 export function encodeConfigAccess({ offset, bytes }: ConfigAccess): Uint8Array {
   const payload = new Uint8Array(CONFIG_HEADER_BYTES + bytes.length);
   const view = viewOfBytes(payload);

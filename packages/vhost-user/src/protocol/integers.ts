@@ -1,5 +1,6 @@
 import { protocolError } from '../vhost-user-error.js';
 
+/** A DataView of the same bytes. */
 export const viewOfBytes = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
@@ -11,6 +12,7 @@ export function expectBytes(payload: Uint8Array, byteLength: number): DataView {
   return viewOfBytes(payload);
 }
 
+/** @throws VhostUserError `ERR_PROTOCOL` unless there is no payload */
 export function expectEmpty(payload: Uint8Array): void {
   expectBytes(payload, 0);
 }
@@ -26,6 +28,7 @@ export function u64ToNumber(view: DataView, at: number, name: string): number {
   return high * 0x1_0000_0000 + low;
 }
 
+/** Writes a u64; the number must be an integer from 0 to 2^53 - 1. */
 export function setU64(view: DataView, at: number, value: number): void {
   view.setBigUint64(at, BigInt(value), true);
 }
@@ -33,6 +36,7 @@ export function setU64(view: DataView, at: number, value: number): void {
 /** A payload that is one u64: features, counts, acknowledgements. */
 export const decodeU64 = (payload: Uint8Array): bigint => expectBytes(payload, 8).getBigUint64(0, true);
 
+/** A payload that is one u64. */
 export function encodeU64(value: bigint | number): Uint8Array {
   const payload = new Uint8Array(8);
   viewOfBytes(payload).setBigUint64(0, BigInt(value), true);

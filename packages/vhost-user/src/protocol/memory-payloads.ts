@@ -52,6 +52,7 @@ export function decodeMemoryTable(payload: Uint8Array): RegionDescription[] {
   return Array.from({ length: count }, (_, i) => decodeRegion(view, TABLE_HEADER_BYTES + i * REGION_BYTES));
 }
 
+/** Payload of SET_MEM_TABLE, 1 to 32 regions. */
 export function encodeMemoryTable(regions: readonly RegionDescription[]): Uint8Array {
   const payload = new Uint8Array(TABLE_HEADER_BYTES + regions.length * REGION_BYTES);
   const view = viewOfBytes(payload);
@@ -66,10 +67,12 @@ export function encodeMemoryTable(regions: readonly RegionDescription[]): Uint8A
 export const decodeSingleRegion = (payload: Uint8Array): RegionDescription =>
   decodeRegion(expectBytes(payload, SINGLE_HEADER_BYTES + REGION_BYTES), SINGLE_HEADER_BYTES);
 
+/** Payload of ADD_MEM_REG and REM_MEM_REG. */
 export function encodeSingleRegion(region: RegionDescription): Uint8Array {
   const payload = new Uint8Array(SINGLE_HEADER_BYTES + REGION_BYTES);
   encodeRegion(viewOfBytes(payload), SINGLE_HEADER_BYTES, region);
   return payload;
 }
 
+/** An address as error messages have it: `0x…`. */
 export const hex = (address: number): string => `0x${address.toString(16)}`;

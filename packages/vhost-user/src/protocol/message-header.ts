@@ -11,9 +11,12 @@ export const MAX_PAYLOAD_BYTES = 4096;
 /** Flags: two bits of version, then what the message is. */
 const VERSION = 1;
 const VERSION_MASK = 3;
+/** The message answers one of the same request. */
 export const FLAG_REPLY = 4;
+/** The sender wants an acknowledgement. */
 export const FLAG_NEED_REPLY = 8;
 
+/** A message header, decoded: which request it is, and how much follows. */
 export interface MessageHeader {
   readonly request: number;
   readonly reply: boolean;

@@ -7,11 +7,16 @@ export interface VringState {
   readonly num: number;
 }
 
+/**
+ * Payload of SET_VRING_NUM, SET_VRING_BASE, GET_VRING_BASE and SET_VRING_ENABLE.
+ * @throws VhostUserError `ERR_PROTOCOL` for another length
+ */
 export function decodeVringState(payload: Uint8Array): VringState {
   const view = expectBytes(payload, 8);
   return { index: view.getUint32(0, true), num: view.getUint32(4, true) };
 }
 
+/** Payload of SET_VRING_NUM, SET_VRING_BASE, GET_VRING_BASE and SET_VRING_ENABLE. */
 export function encodeVringState({ index, num }: VringState): Uint8Array {
   const payload = new Uint8Array(8);
   viewOfBytes(payload).setUint32(0, index, true);
@@ -34,6 +39,10 @@ const VRING_ADDRESS_BYTES = 40;
 /** The used ring's writes are to be logged, for a live migration: goes with a feature that is not offered. */
 const VHOST_VRING_F_LOG = 1;
 
+/**
+ * Payload of SET_VRING_ADDR.
+ * @throws VhostUserError `ERR_PROTOCOL` for another length, an address beyond 2^53, or where a log is asked for
+ */
 export function decodeVringAddress(payload: Uint8Array): VringAddress {
   const view = expectBytes(payload, VRING_ADDRESS_BYTES);
   if ((view.getUint32(4, true) & VHOST_VRING_F_LOG) !== 0) {
@@ -47,6 +56,7 @@ export function decodeVringAddress(payload: Uint8Array): VringAddress {
   };
 }
 
+/** Payload of SET_VRING_ADDR. */
 export function encodeVringAddress(address: VringAddress): Uint8Array {
   const payload = new Uint8Array(VRING_ADDRESS_BYTES);
   const view = viewOfBytes(payload);
@@ -66,10 +76,15 @@ export interface VringFd {
 const INDEX_MASK = 0xffn;
 const NO_FD = 0x100n;
 
+/**
+ * Payload of SET_VRING_KICK, _CALL and _ERR.
+ * @throws VhostUserError `ERR_PROTOCOL` for another length
+ */
 export function decodeVringFd(payload: Uint8Array): VringFd {
   const value = decodeU64(payload);
   return { index: Number(value & INDEX_MASK), hasFd: (value & NO_FD) === 0n };
 }
 
+/** Payload of SET_VRING_KICK, _CALL and _ERR. */
 export const encodeVringFd = ({ index, hasFd }: VringFd): Uint8Array =>
   encodeU64(BigInt(index) | (hasFd ? 0n : NO_FD));
