@@ -1,7 +1,13 @@
 // Debian's i386 kernel in v86, with disks whose I/O runs in iothreads. One guest for all: a boot takes longer than all the rest.
 import { type BlockDevice, IOThreadRuntime } from '@iothreads/iothread';
 import { attachDisk, guestMemory, restoreSnapshot, saveSnapshot, type Snapshot } from '@iothreads/v86';
-import { Guest, type GuestKit, type GuestOptions, loadGuestKit, whyNoGuest } from '@iothreads/v86/testing';
+import {
+  Guest,
+  type GuestKit,
+  type GuestOptions,
+  loadGuestKit,
+  whyNoGuest,
+} from '@iothreads/bench/v86-guest';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 import { IOThreadRuntime } from '@iothreads/iothread';
 import { attachDisk, guestMemory } from '@iothreads/v86';
-import { Guest, loadGuestKit, whyNoGuest } from '@iothreads/v86/testing';
+import { Guest, loadGuestKit, whyNoGuest } from '../v86-guest/index.js';
 import { existsSync } from 'node:fs';
 import { exitOnSignals } from './exit-on-signals.js';
 

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { whyNoGuest } from '@iothreads/v86/testing';
+import { whyNoGuest } from '../v86-guest/index.js';
 import { ScratchDirectory } from '../load/scratch-directory.js';
 import { painter, textTable } from '../report/text-table.js';
 import { DISKS, PATTERNS, runV86Bench, type V86Cell } from '../v86/v86-bench.js';

@@ -1,6 +1,6 @@
 import { IOThreadRuntime } from '@iothreads/iothread';
 import { attachDisk, guestMemory } from '@iothreads/v86';
-import { Guest, loadGuestKit } from '@iothreads/v86/testing';
+import { Guest, loadGuestKit } from '../v86-guest/index.js';
 import { compileGuestProgram } from './guest-program.js';
 import { IdeDrive } from './ide-drive.js';
 import { SameThreadDisk } from './same-thread-disk.js';
