@@ -6,11 +6,17 @@ import { V86Error } from './v86-error.js';
 
 /** An instance of `V86`, loaded: its event `emulator-loaded` has come. */
 export interface Emulator {
+  /** @internal */
   readonly v86?: { readonly cpu: Cpu };
+  /** Whether the guest's processor works. */
   is_running(): boolean;
+  /** Sets it to work. */
   run(): Promise<void>;
+  /** Resolves when it stands still. */
   stop(): Promise<void>;
+  /** The machine as it is now, without disks that v86 knows nothing of. */
   save_state(): Promise<ArrayBuffer>;
+  /** Takes the machine back to what `save_state` gave. */
   restore_state(state: ArrayBuffer): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 // The package's door.
-export { type AttachOptions, AttachedDisk, attachDisk, type DiskDevice } from './attached-disk.js';
+export { type AttachedDisk, attachDisk, type AttachOptions, type DiskDevice } from './attach-disk.js';
 export type { Emulator } from './emulator.js';
 export { type BounceOptions, guestMemory } from './guest-memory.js';
 export { type DiskState, restoreSnapshot, saveSnapshot, type Snapshot } from './snapshot.js';

@@ -1,4 +1,4 @@
-import type { AttachedDisk } from './attached-disk.js';
+import type { DiskFunction } from './disk-function.js';
 import { type Cpu, cpuOf, type Emulator } from './emulator.js';
 
 const machines = new WeakMap<Cpu, Machine>();
@@ -11,7 +11,7 @@ const machines = new WeakMap<Cpu, Machine>();
  */
 export class Machine {
   readonly cpu: Cpu;
-  readonly #disks = new Set<AttachedDisk>();
+  readonly #disks = new Set<DiskFunction>();
 
   private constructor(cpu: Cpu) {
     this.cpu = cpu;
@@ -39,15 +39,15 @@ export class Machine {
     return machine;
   }
 
-  get disks(): ReadonlySet<AttachedDisk> {
+  get disks(): ReadonlySet<DiskFunction> {
     return this.#disks;
   }
 
-  add(disk: AttachedDisk): void {
+  add(disk: DiskFunction): void {
     this.#disks.add(disk);
   }
 
-  remove(disk: AttachedDisk): void {
+  remove(disk: DiskFunction): void {
     this.#disks.delete(disk);
   }
 

@@ -1,6 +1,6 @@
 import type { VirtioPciState } from '@iothreads/core';
 import type { BlockDevice, DeviceState } from '@iothreads/iothread';
-import type { AttachedDisk } from './attached-disk.js';
+import type { DiskFunction } from './disk-function.js';
 import type { Emulator } from './emulator.js';
 import { Machine } from './machine.js';
 import { V86Error } from './v86-error.js';
@@ -21,7 +21,7 @@ export interface DiskState {
 
 /** A disk whose device is an iothread's. */
 interface SavedDisk {
-  readonly disk: AttachedDisk;
+  readonly disk: DiskFunction;
   readonly device: BlockDevice;
 }
 

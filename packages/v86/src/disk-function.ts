@@ -1,4 +1,5 @@
 import { type AccessWidth, type RegisteredDevice, VirtioPci, type VirtioPciState } from '@iothreads/core';
+import type { AttachedDisk, AttachOptions, DiskDevice } from './attach-disk.js';
 import type { Emulator } from './emulator.js';
 import { Machine } from './machine.js';
 import { chooseSlot, pciIdOf } from './pci-slot.js';
@@ -6,40 +7,14 @@ import { type BarTarget, findFreePorts, openPortWindow } from './port-window.js'
 import { V86Error } from './v86-error.js';
 import { WaitPolling } from './wait-polling.js';
 
-/** A `BlockDevice` of `@iothreads/iothread`, or anything that behaves like one. */
-export interface DiskDevice extends RegisteredDevice {
-  readonly id?: string;
-  /** With 'pull', interrupts come from `drain`, and from `arm` once; with 'wake' by themselves. */
-  readonly completion?: 'wake' | 'pull';
-  /** Requests that the guest waits for. */
-  readonly inFlight?: number;
-  drain?(): number;
-  arm?(): boolean;
-}
-
-export interface AttachOptions {
-  /** A slot of the PCI bus, 2 to 31; default: a free one whose interrupt line v86's usual devices don't use. */
-  readonly slot?: number;
-  /**
-   * The longest that the emulator's thread looks for completions when its guest has nothing else to do, before it sleeps, nanoseconds;
-   * default 100,000, 0 turns it off.
-   */
-  readonly pollMaxNs?: number;
-  /**
-   * The longest that it looks for them right after a doorbell, before its guest goes on, nanoseconds; default 50,000, 0 turns it off. To put
-   * a task to sleep and wake it up takes an emulated processor longer than a quick disk.
-   */
-  readonly kickPollMaxNs?: number;
-}
-
 const DEFAULT_POLL_MAX_NS = 100_000;
 const DEFAULT_KICK_POLL_MAX_NS = 50_000;
 /** In the configuration space, in words. */
 const BAR0 = 4;
 const BAR_IO = 1;
 
-/** A device on an emulator's PCI bus. */
-export class AttachedDisk implements BarTarget {
+/** A disk on an emulator's PCI bus: its registers at ports, its interrupt pin, and when its completions are looked for. */
+export class DiskFunction implements AttachedDisk, BarTarget {
   readonly device: DiskDevice;
   readonly slot: number;
   /** In a guest that has halted. */
@@ -80,7 +55,10 @@ export class AttachedDisk implements BarTarget {
 
     const size = this.#pci.bars[0]!.byteLength;
     const base = findFreePorts(io, size);
-    if (base === undefined) throw new V86Error('ERR_SLOT', `no ${size} ports in a row are free`);
+    if (base === undefined) {
+      this.#pci.close();
+      throw new V86Error('ERR_SLOT', `no ${size} ports in a row are free`);
+    }
     const space = new Uint32Array(this.#pci.configSpace().buffer);
     space[BAR0] = base | BAR_IO;
     // The bus takes the BAR's ports as they are when the device is registered.
@@ -98,7 +76,6 @@ export class AttachedDisk implements BarTarget {
     return pciIdOf(this.slot);
   }
 
-  /** Whether the function's interrupt pin is high. */
   get interrupting(): boolean {
     return this.#interrupting;
   }
@@ -144,7 +121,6 @@ export class AttachedDisk implements BarTarget {
     this.#pci.restoreState(state);
   }
 
-  /** Takes the device off the bus, wherever its guest is. The device itself is its owner's. */
   detach(): void {
     if (!this.#machine.disks.has(this)) return;
     this.#pci.close();
@@ -165,9 +141,10 @@ export class AttachedDisk implements BarTarget {
   #pollKicked(): void {
     const beganMs = performance.now();
     const endMs = beganMs + this.#kickPolling.begin(beganMs);
-    for (let nowMs = beganMs; nowMs < endMs && this.inFlight; nowMs = performance.now()) {
+    for (let nowMs = beganMs; nowMs < endMs; nowMs = performance.now()) {
       this.pull();
-      if (!this.#interrupting) continue;
+      // Not every completion is one that the guest wants to hear of.
+      if (!this.#interrupting && this.inFlight) continue;
       this.completed(nowMs);
       return;
     }
@@ -184,19 +161,4 @@ export class AttachedDisk implements BarTarget {
     bus.lower_irq(this.pciId);
     this.#machine.raiseHighLines();
   }
-}
-
-/**
- * Puts a device onto the PCI bus of a loaded emulator, as a modern virtio-blk function. Before the machine runs its BIOS finds it, and may
- * boot from it; later a guest has to look for it (`echo 1 >/sys/bus/pci/rescan`).
- *
- * The device's memory is `guestMemory(emulator)`, its completion best 'pull': completions are taken where v86 looks for interrupts.
- * @throws V86Error `ERR_EMULATOR`, `ERR_SLOT`; VirtioError `ERR_DEVICE_OPTION` for more than 32 queues
- */
-export function attachDisk(
-  emulator: Emulator,
-  device: DiskDevice,
-  options: AttachOptions = {},
-): AttachedDisk {
-  return new AttachedDisk(emulator, device, options);
 }
