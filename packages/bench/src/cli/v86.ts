@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { whyNoGuest } from '../v86-guest/index.js';
 import { ScratchDirectory } from '../load/scratch-directory.js';
 import { painter, textTable } from '../report/text-table.js';
-import { DISKS, PATTERNS, runV86Bench, type V86Cell } from '../v86/v86-bench.js';
+import { DISKS, PATTERNS, runV86Bench, type V86Cell, WARM_UP_RUNS } from '../v86/v86-bench.js';
 import { exitOnSignals } from './exit-on-signals.js';
 import { ProgressLine } from './progress-line.js';
 
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   const image = join(scratch.path, 'disk.img');
   await writeFile(image, randomFillSync(new Uint8Array(IMAGE_BYTES)));
   const line = new ProgressLine(process.stderr);
-  const total = 1 + (runs + 1) * DISKS.length * PATTERNS.length;
+  const total = 1 + (WARM_UP_RUNS + runs) * DISKS.length * PATTERNS.length;
   let done = 0;
   const cells = await runV86Bench({
     directory: scratch.path,
