@@ -21,6 +21,7 @@ import type { DiskDevice } from '@iothreads/v86';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 const QUEUE_SIZE = 256;
+const NEVER_NOTIFIED = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * A virtio-blk disk that the emulator's own thread serves, for comparison: it reads in the doorbell, into guest RAM, and the guest stands
@@ -29,6 +30,7 @@ const QUEUE_SIZE = 256;
 export class SameThreadDisk implements DiskDevice, Disposable {
   readonly virtio: VirtioBlkDevice;
   readonly #fd: number;
+  readonly #latencyMs: number;
   readonly #memory: MovingMemory;
   readonly #markDirty: NonNullable<BouncedMemory['markDirty']>;
   readonly #parser: RequestParser;
@@ -36,8 +38,10 @@ export class SameThreadDisk implements DiskDevice, Disposable {
   readonly #listeners = new Set<(source: number) => void>();
   #ring: { readonly queue: Virtqueue; readonly addresses: VirtqueueAddresses } | undefined;
 
-  constructor(filename: string, memory: BouncedMemory) {
+  /** @param latencyMs how long each request takes besides */
+  constructor(filename: string, memory: BouncedMemory, latencyMs = 0) {
     this.#fd = openSync(filename, 'r');
+    this.#latencyMs = latencyMs;
     this.#memory = new MovingMemory(memory);
     this.#markDirty = memory.markDirty ?? (() => {});
     const capacitySectors = fstatSync(this.#fd).size / SECTOR_SIZE;
@@ -94,6 +98,7 @@ export class SameThreadDisk implements DiskDevice, Disposable {
 
   #execute(request: BlockRequest): number {
     if (request.operation !== BlockOperation.READ) return VIRTIO_BLK_S_UNSUPP;
+    if (this.#latencyMs > 0) Atomics.wait(NEVER_NOTIFIED, 0, 0, this.#latencyMs);
     const { data } = request;
     let at = request.position;
     for (let i = 0; i < data.length; i++) {
