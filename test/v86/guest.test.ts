@@ -19,12 +19,11 @@ describe.skipIf(why !== undefined)('Linux in v86', { timeout: TIMEOUT_MS }, () =
   }, TIMEOUT_MS);
   afterAll(() => scene?.[Symbol.dispose]());
 
-  describe.each([
-    { name: 'a machine', subject: machines },
-    { name: 'file systems', subject: fileSystems },
-    { name: 'options of a disk', subject: options },
-    { name: 'a disk that fails', subject: failingDisks },
-    { name: 'unbinding the driver', subject: unbinding },
-    { name: 'a snapshot', subject: snapshots },
-  ])('$name', ({ subject }) => subject(() => scene!));
+  const booted = (): Scene => scene!;
+  describe('a machine', () => machines(booted));
+  describe('file systems', () => fileSystems(booted));
+  describe('a disk that has options', () => options(booted));
+  describe('a disk that fails', () => failingDisks(booted));
+  describe('unbinding the driver', () => unbinding(booted));
+  describe('a snapshot', () => snapshots(booted));
 });

@@ -7,7 +7,9 @@ import { TIMEOUT_MS } from './support/scene.js';
 
 const TURNS = 5;
 /** With a kernel the machine would boot that; v86's types don't know that an option may be undefined. */
-const NO_KERNEL = { bzimage: undefined, initrd: undefined, cmdline: undefined } as unknown as NonNullable<GuestOptions['machine']>;
+const NO_KERNEL = { bzimage: undefined, initrd: undefined, cmdline: undefined } as unknown as NonNullable<
+  GuestOptions['machine']
+>;
 
 test.skipIf(whyNoGuest() !== undefined).each(['pull', 'wake'] as const)(
   'a machine boots from its disk again and again, completions by %s',

@@ -30,13 +30,13 @@ export function failingDisks(scene: () => Scene): void {
     const told = await machine.guest.run(`
       # The words of a command that fails.
       fails() { if "$@" 2>/tmp/said; then echo it succeeded; else head -n 1 /tmp/said; fi; }
-      page() { dd if=$1 bs=${PAGE} skip=$2 count=$3 $4; }
+      page() { dd if=$1 bs=${PAGE} skip=$2 count=$3 \${4:-}; }
       dd if=/dev/urandom of=/tmp/data bs=64k count=4
       dd if=/tmp/data of=/dev/vda bs=64k oflag=direct
       ask break
       dd if=/tmp/data of=/dev/vdb bs=${PAGE} oflag=direct & neighbour=$!
       result reading "$(fails dd if=/dev/vda of=/dev/null bs=${PAGE} skip=${BAD} count=1 iflag=direct)"
-      result cached "$(fails dd if=/dev/vda of=/dev/null bs=64k count=1)"
+      result cached "$(fails dd if=/dev/vda of=/dev/null bs=${PAGE} skip=${BAD} count=1)"
       result writing "$(fails dd if=/tmp/data of=/dev/vda bs=${PAGE} seek=${BAD} count=1 oflag=direct)"
       for page in $(seq 0 ${BAD - 1}) $(seq ${BAD + 1} 20); do
         page /dev/vda $page 1 iflag=direct >/tmp/read

@@ -7,16 +7,16 @@ import { tinyProgram } from '../support/tiny-program.js';
 
 const DISK_BYTES = 16 << 20;
 /** Two generations of programs: the second is to find its memory where the first one's was. */
-const PROGRAMS = 40;
+const PROGRAMS = 25;
 const GENERATIONS = [1, 101];
-const FILES = 30;
+const FILES = 10;
 
 /** Makes, copies and removes files on both disks at the same time, and reads them again. */
 const WORK = `
   work() {
     mount -t ext4 /dev/$1 $2
     rm -rf $2/*
-    dd if=/dev/urandom of=$2/first bs=64k count=12
+    dd if=/dev/urandom of=$2/first bs=64k count=8
     mkdir $2/many
     for n in $(seq ${FILES}); do echo $1 $n >$2/many/$n; done
     cp $2/first $2/second
@@ -79,20 +79,18 @@ export function fileSystems(scene: () => Scene): void {
         },
       },
     });
-    const told = await machine.guest.run(`
+    await machine.guest.run(`
       mount -t ext4 /dev/vda /mnt
-      dd if=/dev/urandom of=/tmp/data bs=64k count=12
-      (for n in $(seq 4); do dd if=/tmp/data of=/mnt/$n bs=8k conv=fsync; done) & writer=$!
-      dd if=/dev/vda of=/dev/null bs=4k count=400 iflag=direct & reader=$!
+      dd if=/dev/urandom of=/tmp/data bs=64k count=6
+      (for n in $(seq 4); do dd if=/tmp/data of=/mnt/$n bs=16k conv=fsync; done) & writer=$!
+      dd if=/dev/vda of=/dev/null bs=16k count=100 iflag=direct & reader=$!
       ask move
       wait $writer
       wait $reader
       forget
-      result written $(sum /tmp/data)
-      result read "$(sum /mnt/1 /mnt/2 /mnt/3 /mnt/4 | uniq)"
+      for n in $(seq 4); do cmp /mnt/$n /tmp/data; done
       umount /mnt
     `);
-    expect(told.text('read')).toBe(told.text('written'));
     expect(faultsOf(filename)).toBe('');
     expect(machine.errors).toEqual([]);
   });

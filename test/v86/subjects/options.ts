@@ -27,10 +27,10 @@ export function options(scene: () => Scene): void {
         result segments $(disk vda queue/max_segments)
         result segment-size $(disk vda queue/max_segment_size)
         mount -t ext4 /dev/vda /mnt
-        dd if=/dev/urandom of=/tmp/data bs=64k count=8
+        dd if=/dev/urandom of=/tmp/data bs=64k count=4
         for n in 1 2 3; do dd if=/tmp/data of=/mnt/$n bs=64k conv=fsync & done
-        for n in 1 2 3; do dd if=/dev/vda of=/dev/null bs=64k skip=$n count=16 iflag=direct & done
-        for turn in $(seq 20); do ask look; done
+        for n in 1 2; do dd if=/dev/vda of=/dev/null bs=64k skip=$n count=4 iflag=direct & done
+        for turn in $(seq 10); do ask look; done
         wait
         forget
         result written $(sum /tmp/data)
