@@ -2,7 +2,7 @@ import { type AccessWidth, type RegisteredDevice, VirtioPci, type VirtioPciState
 import type { AttachedDisk, AttachOptions, DiskDevice } from './attach-disk.js';
 import type { Emulator } from './emulator.js';
 import { Machine } from './machine.js';
-import { chooseSlot, pciIdOf } from './pci-slot.js';
+import { chooseSlot, interruptLineOf, pciIdOf } from './pci-slot.js';
 import { type BarTarget, findFreePorts, openPortWindow } from './port-window.js';
 import { V86Error } from './v86-error.js';
 import { WaitPolling } from './wait-polling.js';
@@ -12,6 +12,8 @@ const DEFAULT_KICK_POLL_MAX_NS = 50_000;
 /** In the configuration space, in words. */
 const BAR0 = 4;
 const BAR_IO = 1;
+/** Its lowest byte is the line, 0 as yet. */
+const INTERRUPT = 15;
 
 /** A disk on an emulator's PCI bus: its registers at ports, its interrupt pin, and when its completions are looked for. */
 export class DiskFunction implements AttachedDisk, BarTarget {
@@ -61,6 +63,7 @@ export class DiskFunction implements AttachedDisk, BarTarget {
     }
     const space = new Uint32Array(this.#pci.configSpace().buffer);
     space[BAR0] = base | BAR_IO;
+    space[INTERRUPT] = space[INTERRUPT]! | interruptLineOf(bus, this.slot);
     // The bus takes the BAR's ports as they are when the device is registered.
     this.#closePorts = openPortWindow(io, base, size, this);
     bus.register_device({

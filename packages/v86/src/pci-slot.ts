@@ -13,6 +13,21 @@ const PREFERRED = [0x0f, 0x10, 0x13, 0x14, 0x17, 0x18, 0x1b, 0x1c];
 
 export const pciIdOf = (slot: number): number => slot << 3;
 
+/** The ISA bridge leads the bus's four lines to the machine's, as its registers from here on say. Its bit 7: to none. */
+const ISA_BRIDGE_SLOT = 1;
+const PIRQ_ROUTES = 0x60;
+const PIRQ_OFF = 0x80;
+
+/**
+ * Where pin A of a function leads: what a BIOS writes into its register Interrupt Line, where a guest without ACPI looks.
+ * @returns a line of the machine's interrupt controller; 0 before a BIOS has set the bridge up
+ */
+export function interruptLineOf(bus: Pci, slot: number): number {
+  const bridge = new Uint8Array(bus.device_spaces[pciIdOf(ISA_BRIDGE_SLOT)]!.buffer);
+  const route = bridge[PIRQ_ROUTES + ((slot - 1) & 3)]!;
+  return (route & PIRQ_OFF) === 0 ? route : 0;
+}
+
 /**
  * @param wanted a slot's number, or undefined for any
  * @throws V86Error `ERR_SLOT` when it is taken, or none is free

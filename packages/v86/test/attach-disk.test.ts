@@ -70,6 +70,21 @@ describe('a disk', () => {
     expect(driver.blk.data(read)).toEqual(block(0));
   });
 
+  test('says which line its interrupts come by where the BIOS has done its work already', async () => {
+    const bridge = portsBus(machine.cpu.io, 1);
+    [5, 9, 10, 11].forEach((line, route) => bridge.writeConfig(0x60 + route, 1, line));
+    const lines: number[] = [];
+    for (const slot of [0x0f, 0x10, 0x11, 0x16]) {
+      await addDisk(`disk-${slot}`, slot);
+      lines.push(portsBus(machine.cpu.io, slot).readConfig(0x3c, 1));
+    }
+    // Pin A of each slot leads to the line behind that of the slot before.
+    expect(lines).toEqual([10, 11, 5, 9]);
+    bridge.writeConfig(0x62, 1, 0x80);
+    await addDisk('vde', 0x13);
+    expect(portsBus(machine.cpu.io, 0x13).readConfig(0x3c, 1)).toBe(0);
+  });
+
   test('tells of every byte that it writes to RAM', async () => {
     const dirty = new Set<number>();
     const jitDirtyCache = machine.cpu.jit_dirty_cache.bind(machine.cpu);
