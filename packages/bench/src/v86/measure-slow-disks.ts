@@ -25,13 +25,13 @@ const TOGETHER = [
 /** What is done in each run. */
 export const SLOW_STEPS = PROGRESS.length + TOGETHER.length * 2;
 
-export interface ProgressCell {
+interface ProgressCell {
   readonly what: string;
   /** Millions of instructions of the guest's a second, one for each run. */
   readonly mips: readonly number[];
 }
 
-export interface TogetherCell {
+interface TogetherCell {
   readonly what: string;
   /** Reads a second of one disk, one for each run ... */
   readonly alone: readonly number[];
