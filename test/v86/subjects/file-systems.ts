@@ -1,14 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { faultsOf, readFileInImage, sha256 } from '../../guests/support/image.js';
 import { syncAllowed, totals } from '../../support/statistics.js';
 import type { Scene } from '../support/scene.js';
-import { tinyProgram } from '../support/tiny-program.js';
 
 const DISK_BYTES = 16 << 20;
-/** Two generations of programs: the second is to find its memory where the first one's was. */
-const PROGRAMS = 25;
-const GENERATIONS = [1, 101];
 const FILES = 10;
 
 /** Makes, copies and removes files on both disks at the same time, and reads them again. */
@@ -93,33 +88,5 @@ export function fileSystems(scene: () => Scene): void {
     `);
     expect(faultsOf(filename)).toBe('');
     expect(machine.errors).toEqual([]);
-  });
-
-  // A disk that writes RAM and doesn't say so leaves code there that was compiled from what was in it before.
-  test('holds programs that are run as they were read', async () => {
-    const content = mkdtempSync(scene().path('programs-'));
-    for (const first of GENERATIONS) {
-      for (let i = first; i < first + PROGRAMS; i++)
-        writeFileSync(`${content}/p${i}`, tinyProgram(i), { mode: 0o755 });
-    }
-    const filename = scene().ext4('programs.img', DISK_BYTES, content);
-    await using machine = await scene().machine({
-      disks: [{ id: 'vda', drive: { driver: 'file', filename }, completion: 'pull' }],
-    });
-    const told = await machine.guest.run(`
-      mount -t ext4 -o ro /dev/vda /mnt
-      for first in ${GENERATIONS.join(' ')}; do
-        forget
-        programs=$(seq $first $((first + ${PROGRAMS - 1})))
-        for program in $programs; do cat /mnt/p$program >/dev/null; done
-        for program in $programs; do
-          status=0
-          /mnt/p$program || status=$?
-          [ $status = $program ] || result wrong "program $program left with $status"
-        done
-      done
-      umount /mnt
-    `);
-    expect(told.get('wrong')).toBeUndefined();
   });
 }

@@ -1,7 +1,12 @@
 import { attachDisk, guestMemory } from '@iothreads/v86';
 import { expect, test } from 'vitest';
 import { createImage, readImage } from '../../guests/support/image.js';
+import { totals } from '../../support/statistics.js';
+import { codePages } from '../support/code-on-disk.js';
 import type { Scene } from '../support/scene.js';
+
+/** Of code. */
+const PAGES = 40;
 
 export function machines(scene: () => Scene): void {
   test('has its disks when it boots', () => {
@@ -14,6 +19,18 @@ export function machines(scene: () => Scene): void {
 
   test('loses disks that are taken away', () => {
     expect(scene().guest.left.number('disks')).toBe(0);
+  });
+
+  // A disk that writes RAM and doesn't say so leaves what was compiled from the page before.
+  test('runs the code that it reads, not what was in that page before', async () => {
+    const buffer = new SharedArrayBuffer(PAGES * 4096);
+    new Uint8Array(buffer).set(codePages(PAGES));
+    await using machine = await scene().machine({
+      disks: [{ id: 'vda', drive: { driver: 'memory', buffer }, completion: 'pull' }],
+    });
+    const told = await machine.guest.run('status=0; /tmp/read-code || status=$?; result status $status');
+    expect(told.number('status')).toBe(0);
+    expect(await totals(machine.runtime, 'vda')).toMatchObject({ errors: 0 });
   });
 
   test('is powered off, and its disk serves the next one', async () => {

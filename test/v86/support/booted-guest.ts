@@ -22,8 +22,8 @@ export class BootedGuest {
     this.left = left;
   }
 
-  static async boot(kit: GuestKit): Promise<BootedGuest> {
-    await using machine = await Machine.create((options) => Guest.create(kit, options), { disks: [] });
+  static async boot(kit: GuestKit, files: NonNullable<GuestOptions['files']>): Promise<BootedGuest> {
+    await using machine = await Machine.create((options) => Guest.create(kit, options), { disks: [], files });
     const { guest } = machine;
     const disks = [];
     for (const id of ['vda', 'vdb']) {

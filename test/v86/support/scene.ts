@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { program } from '../../guests/support/guest-kit.js';
 import { createImage } from '../../guests/support/image.js';
 import { BootedGuest } from './booted-guest.js';
+import { codeReader } from './code-on-disk.js';
 import { Machine, type MachineOptions } from './machine.js';
 
 /** Against hangs only: a boot, and some scripts, each of which has a deadline of its own. */
@@ -21,23 +22,17 @@ export class Scene implements Disposable {
   }
 
   static async boot(): Promise<Scene> {
-    return new Scene(await BootedGuest.boot(loadGuestKit()));
+    return new Scene(await BootedGuest.boot(loadGuestKit(), { 'tmp/read-code': codeReader() }));
   }
 
   path(name: string): string {
     return join(this.#directory, name);
   }
 
-  /** An image with an ext4 that is empty, or holds what is in the directory `content`. @returns its path */
-  ext4(name: string, sizeBytes: number, content?: string): string {
+  /** An image with an ext4 that is empty. @returns its path */
+  ext4(name: string, sizeBytes: number): string {
     const image = createImage(this.path(name), sizeBytes);
-    execFileSync(program('mke2fs'), [
-      '-q',
-      '-t',
-      'ext4',
-      ...(content === undefined ? [] : ['-d', content]),
-      image,
-    ]);
+    execFileSync(program('mke2fs'), ['-q', '-t', 'ext4', image]);
     return image;
   }
 
