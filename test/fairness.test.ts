@@ -46,6 +46,16 @@ class Shared {
       });
       this.guests.push(await Guest.start(added, ram, { depth: FLOOD }));
     }
+    await this.#sleep();
+  }
+
+  /** A device that has just started is looked at for a while: whose turn comes first would depend on that. */
+  async #sleep(): Promise<void> {
+    const sleeps = async (): Promise<number> => (await this.runtime.queryIOThreads())[0]!.loop.sleeps;
+    const before = await sleeps();
+    Atomics.store(this.#words, 0, 1);
+    await this.#holder!.queue.request(VIRTIO_BLK_T_IN, 0, 512);
+    await until('the iothread asleep', async () => (await sleeps()) > before);
   }
 
   /** Requests that become available while the iothread can't look; then it can. @returns whose came in which order */
