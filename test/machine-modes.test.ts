@@ -10,13 +10,15 @@ import {
 } from '@iothreads/core';
 import { startDevice } from '@iothreads/core/testing';
 import { type BlockDevice, type DeviceOptions, type DeviceState, IOThreadRuntime } from '@iothreads/iothread';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { fixture } from './support/fixture.js';
 import { Gate } from './support/gate.js';
 import { GenerationLoad } from './support/generations.js';
-import { Guest, type GuestOptions } from './support/guest.js';
+import { createMemory, Guest, type GuestOptions } from './support/guest.js';
 import { MACHINE_MODES, type MachineMode, machineMemory, MachineLine } from './support/machine-line.js';
 import { until, within } from './support/within.js';
 
@@ -52,6 +54,21 @@ async function machine(
   const line = new MachineLine(device, mode.completion === 'pull');
   const guest = await Guest.start(device, ram, { ...guestOptions, line });
   return { device, guest, line, memory };
+}
+
+/** Ends an iothread by a disk that ends its thread. */
+async function killIOThread(id: string): Promise<void> {
+  const died = once(runtime, 'iothreadDied');
+  const memory = createMemory();
+  const options = { size: 1 << 20, after: 0, how: 'exit' };
+  const drive = { driver: 'module', url: fixture('dying-disk.mjs'), options } as const;
+  const killer = await Guest.start(
+    await runtime.addDevice({ id: 'killer', iothread: id, drive, memory }),
+    memory,
+  );
+  void killer.queue.add(VIRTIO_BLK_T_IN, 0, 512);
+  killer.queue.go();
+  await within(died, 'the death of the iothread');
 }
 
 const reads = async (): Promise<number> => {
@@ -170,6 +187,38 @@ describe.each(MACHINE_MODES)('$name', (mode) => {
       await runtime.close();
       rmSync(directory, { recursive: true });
     }
+  });
+
+  test('a state that does not tell where a running queue stands is refused', async () => {
+    const { guest, device, memory } = await machine(mode);
+    await guest.queue.read(0);
+    await device.quiesce();
+    const state = device.saveState();
+    await runtime.removeDevice('vda');
+    const drive = { driver: 'memory', size: 1 << 20 } as const;
+    const after = await runtime.addDevice({ id: 'vda', iothread: 'io0', drive, ...memory });
+    expect(() => {
+      after.restoreState({ ...state, positions: [] });
+    }).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
+    expect(after.virtio.status).toBe(0);
+    after.restoreState(state);
+    await after.settled();
+  });
+
+  test('what can not be served any more after a pause works again when its driver has reset it', async () => {
+    const { guest, device } = await machine(mode);
+    await guest.queue.read(0);
+    await device.quiesce();
+    // The iothread ends meanwhile: there is nobody to go on with.
+    await killIOThread('io0');
+    await expect(device.resume()).rejects.toThrow();
+    expect(device.virtio.status & VIRTIO_STATUS_NEEDS_RESET).toBe(VIRTIO_STATUS_NEEDS_RESET);
+    await guest.reset();
+    await runtime.moveDevice('vda', 'io1');
+    const again = await Guest.start(device, guest.memory, {
+      line: new MachineLine(device, mode.completion === 'pull'),
+    });
+    await again.queue.read(1);
   });
 
   test('a disk that does not answer can not be quiesced, and is served on', async () => {

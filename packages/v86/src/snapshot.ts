@@ -25,9 +25,6 @@ interface SavedDisk {
   readonly device: BlockDevice;
 }
 
-/** How often a device that resets is asked whether it is done. */
-const RESET_LOOK_MS = 1;
-
 /**
  * Saves a machine and its disks' state while it stands still, and lets it go on if it was running.
  * @param meanwhile called while nothing is in flight and nobody writes to the disks: the time to copy them
@@ -101,9 +98,11 @@ async function standingStill<T>(emulator: Emulator, action: () => Promise<T>): P
 /** Waits for what is in flight: it must not come to a guest that knows nothing of it. */
 async function resetDone({ disk, device }: SavedDisk): Promise<void> {
   disk.reset();
-  while (device.virtio.status !== 0) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, RESET_LOOK_MS);
-    });
+  await device.settled();
+  if (device.virtio.status !== 0) {
+    throw new V86Error(
+      'ERR_SNAPSHOT',
+      `the disk in slot ${disk.slot} does not answer: its requests in flight are waited for`,
+    );
   }
 }

@@ -242,7 +242,7 @@ export class VirtioBlkDevice {
     return {
       version: 1,
       numQueues: this.numQueues,
-      status: this.#status,
+      status: this.status,
       driverFeatures: `0x${this.#driverFeatures.toString(16)}`,
       writeback: this.config.writeback,
       configGeneration: this.#configGeneration,
@@ -253,10 +253,11 @@ export class VirtioBlkDevice {
   /**
    * Takes the place of a device whose state was saved: one that offers the same features, which its driver has not touched.
    * A device that was running is activated.
+   * @param isPlaced whether it is known where the ring of a queue stands; a running one would be served from its beginning again
    * @throws VirtioError `ERR_STATE` when the state is none, or of a device of another kind; `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` when its
    * queues don't fit this guest memory; nothing has changed then
    */
-  restoreState(state: VirtioBlkState): void {
+  restoreState(state: VirtioBlkState, isPlaced: (index: number) => boolean = () => true): void {
     if (this.#status !== 0 || this.#resetting) {
       throw new VirtioError('ERR_STATE', 'only a device that was just added or reset can be restored');
     }
@@ -279,7 +280,12 @@ export class VirtioBlkDevice {
     const starts = (checked.status & running) === VIRTIO_STATUS_DRIVER_OK;
     // Those of a driver whose start was refused may be anything, and mean nothing until it has reset the device.
     if (starts) {
-      for (const [index, queue] of checked.queues.entries()) if (queue !== null) this.#check(index, queue);
+      for (const [index, queue] of checked.queues.entries()) {
+        if (queue === null) continue;
+        if (!isPlaced(index))
+          throw new VirtioError('ERR_STATE', `the state does not tell where queue ${index} stands`);
+        this.#check(index, queue);
+      }
     }
     this.#status = checked.status;
     this.#driverFeatures = features;

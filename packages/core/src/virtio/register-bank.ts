@@ -38,10 +38,9 @@ export abstract class RegisterBank {
     return value >>> 0;
   }
 
-  /** @param value its lowest `width` bytes count; signed or unsigned */
   /**
-   * A write of 1, 2 or 4 bytes.
-   * @param value an unsigned number of `width` bytes; ignored where there is nothing
+   * A write of 1, 2 or 4 bytes; ignored where there is nothing.
+   * @param value its lowest `width` bytes count; signed or unsigned
    */
   write(offset: number, width: AccessWidth, value: number): void {
     for (let done = 0; done < width;) {

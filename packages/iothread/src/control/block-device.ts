@@ -186,8 +186,12 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     return this.inTurn(async () => {
       if (!this.#quiesced) return;
       this.#quiesced = false;
-      await this.serve();
-      this.#guest.pause(false);
+      try {
+        await this.serveAgain();
+      } finally {
+        // Its driver has to reset what can't be served any more; after that it takes requests as ever.
+        this.#guest.pause(false);
+      }
     });
   }
 
@@ -225,9 +229,10 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
         `device '${this.id}': its disk had ${capacitySectors} sectors when its state was saved, and has ${this.#capacitySectors} now`,
       );
     }
-    this.#restored = new Map(positions.map(({ index, ...position }) => [index, position]));
+    const restored = new Map(positions.map(({ index, ...position }) => [index, position]));
+    this.#restored = restored;
     try {
-      this.virtio.restoreState(virtio);
+      this.virtio.restoreState(virtio, (index) => restored.has(index));
     } catch (error) {
       this.#restored = undefined;
       throw error;

@@ -124,7 +124,7 @@ export abstract class PlacedDevice {
           throw error;
         }
         this.#mapping = to;
-        await this.#serveAgain();
+        await this.serveAgain();
       } finally {
         this.#target = new Map();
       }
@@ -167,7 +167,7 @@ export abstract class PlacedDevice {
     return this.inTurn(async () => {
       const death = await this.halt();
       if (death !== undefined) throw death;
-      await this.#serveAgain();
+      await this.serveAgain();
     });
   }
 
@@ -241,7 +241,7 @@ export abstract class PlacedDevice {
   }
 
   /** ... after a pause that its driver has not noticed. On failure the driver has to: some queues are not served. */
-  async #serveAgain(indexes?: readonly number[]): Promise<void> {
+  protected async serveAgain(indexes?: readonly number[]): Promise<void> {
     try {
       await this.serve(indexes);
     } catch (error) {
@@ -267,7 +267,7 @@ export abstract class PlacedDevice {
       if (!(error instanceof StopFailure)) throw error;
       if (error.death !== undefined) this.lost();
       // The queues that did stop go on as well: the device stays as it was.
-      if (whenLate === 'resume') await this.#serveAgain([...error.stopped.values()].flat());
+      if (whenLate === 'resume') await this.serveAgain([...error.stopped.values()].flat());
       throw error.cause;
     }
   }
