@@ -1,4 +1,4 @@
-import { BlockOperation } from '@iothreads/core';
+import { BlockOperation, type BlockRequest, type BlockStatus, VIRTIO_BLK_S_IOERR } from '@iothreads/core';
 import { channel } from 'node:diagnostics_channel';
 
 /** The `node:diagnostics_channel` on which drivers say why a request failed: the guest is told IOERR and no more. */
@@ -28,4 +28,21 @@ export function reportDriverError(driver: string, operation: BlockOperation, err
     operation: names.find((name) => BlockOperation[name] === operation)!,
   };
   errors.publish(message);
+}
+
+/**
+ * A driver fails a request: the device learns the error's `code`, whoever subscribes to the channel the error.
+ * @param tag the `tag` it had when it was submitted
+ * @returns the status to complete it with
+ */
+export function failRequest(
+  driver: string,
+  request: BlockRequest,
+  error: unknown,
+  tag: number = request.tag,
+): BlockStatus {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (tag === request.tag) request.errorCode = typeof code === 'string' ? code : '';
+  reportDriverError(driver, request.operation, error);
+  return VIRTIO_BLK_S_IOERR;
 }

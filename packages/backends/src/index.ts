@@ -22,6 +22,7 @@ export {
 } from './block-driver-types.js';
 export {
   DRIVER_ERROR_CHANNEL,
+  failRequest,
   reportDriverError,
   type BlockOperationName,
   type DriverErrorMessage,

@@ -1,7 +1,7 @@
-import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, type BlockRequest, type BlockStatus } from '@iothreads/core';
+import { VIRTIO_BLK_S_OK, type BlockRequest, type BlockStatus } from '@iothreads/core';
 import type { BlockDriver, BlockGeometry } from '../block-driver.js';
 import type { PreparedDrive } from '../block-driver-type.js';
-import { reportDriverError } from '../driver-error-channel.js';
+import { failRequest } from '../driver-error-channel.js';
 import { CallSequence } from './call-sequence.js';
 import { FileTransfer } from './file-transfer.js';
 import { ImageFile, type FileDriverState } from './image-file.js';
@@ -52,8 +52,7 @@ export class FileDriver implements BlockDriver {
       }
     }
     if (failure === undefined) return VIRTIO_BLK_S_OK;
-    reportDriverError('file', request.operation, failure);
-    return VIRTIO_BLK_S_IOERR;
+    return failRequest('file', request, failure);
   }
 
   submit(requests: readonly BlockRequest[], count: number): void {

@@ -1,6 +1,6 @@
 import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, type BlockRequest, type BlockStatus } from '@iothreads/core';
 import { fdatasync, read, readv, write, writev } from 'node:fs';
-import { reportDriverError } from '../driver-error-channel.js';
+import { failRequest } from '../driver-error-channel.js';
 import { CallSequence, FileCall } from './call-sequence.js';
 import { MAX_VECTORS } from './file-limits.js';
 import { TransferGate, type Gated } from './transfer-gate.js';
@@ -109,8 +109,7 @@ export class FileTransfer implements Gated {
   };
 
   #fail(error: unknown): void {
-    reportDriverError('file', this.#sequence.request.operation, error);
-    this.#finish(VIRTIO_BLK_S_IOERR);
+    this.#finish(failRequest('file', this.#sequence.request, error));
   }
 
   #finish(status: BlockStatus): void {

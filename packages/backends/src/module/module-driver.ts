@@ -7,7 +7,7 @@ import {
   type BlockStatus,
 } from '@iothreads/core';
 import { BlockDriverError, type BlockDriver, type BlockGeometry } from '../block-driver.js';
-import { reportDriverError } from '../driver-error-channel.js';
+import { failRequest } from '../driver-error-channel.js';
 import { SegmentCursor } from '../segment-cursor.js';
 import { writesDisk } from '../writes-disk.js';
 import type { UserDisk } from './user-disk.js';
@@ -51,8 +51,7 @@ export class ModuleDriver implements BlockDriver {
     try {
       status = await this.#execute(request, tag);
     } catch (error) {
-      reportDriverError('module', request.operation, error);
-      status = VIRTIO_BLK_S_IOERR;
+      status = failRequest('module', request, error, tag);
     }
     // Outside: what goes wrong in here is not the disk's failure, and must not complete the request once more.
     request.complete(tag, status);

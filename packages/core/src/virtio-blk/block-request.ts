@@ -47,6 +47,12 @@ export class BlockRequest {
   /** WRITE_ZEROES: 1 where the range may be deallocated instead of written. */
   readonly rangeUnmaps: number[] = [];
 
+  /**
+   * Why the driver failed it: an errno name ('ENOSPC'), or another stable code; '' where it has not said. Set by the driver before
+   * it completes the request, and means nothing beside any other status than IOERR.
+   */
+  errorCode = '';
+
   /** Changes with every use of this object: a completion under an old tag is a mistake of the driver's. */
   tag = 0;
 

@@ -17,6 +17,7 @@ export class RequestPool {
     const request = this.#free.pop() ?? this.#make();
     request.owner = this.#owner;
     request.tag = nextTag(request.tag);
+    request.errorCode = '';
     return request;
   }
 

@@ -6,7 +6,7 @@ import {
   type MemoryRegion,
 } from '@iothreads/core';
 import { LinuxError } from '@iothreads/linux';
-import { reportDriverError } from '../../driver-error-channel.js';
+import { failRequest } from '../../driver-error-channel.js';
 import { CallSequence, FileCall } from '../call-sequence.js';
 import type { Gated } from '../transfer-gate.js';
 import type { ThreadRing } from './thread-ring.js';
@@ -90,8 +90,7 @@ export class RingTransfer implements Gated {
   }
 
   fail(error: Error): void {
-    reportDriverError('file', this.sequence.request.operation, error);
-    this.#finish(VIRTIO_BLK_S_IOERR);
+    this.#finish(failRequest('file', this.sequence.request, error));
   }
 
   #keepRegions(): void {
