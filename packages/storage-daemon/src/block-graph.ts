@@ -1,9 +1,16 @@
 import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import { faultRules, innerDrive, isNested, nestedOptions } from '@iothreads/backends/blockdev';
 import { type BlockNode, holderOf } from './block-node.js';
 import { isExpected } from './describe-error.js';
-import { driveOptions, inheritOptions, windowOptions } from './drive-options.js';
+import { driveOptions, inheritOptions, unlocked } from './drive-options.js';
 import type { Log } from './log.js';
-import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './options/blockdev-options.js';
+import type {
+  BlkdebugBlockdev,
+  BlockdevOptions,
+  LeafBlockdev,
+  NestedBlockdev,
+  RawBlockdev,
+} from './options/blockdev-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
 /** What the system says of images that may be read but not written. */
@@ -36,7 +43,7 @@ export class BlockGraph {
     if (this.#nodes.has(name)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
     }
-    const node = options.driver === 'raw' ? await this.#raw(name, options) : await this.#leaf(name, options);
+    const node = isNested(options) ? await this.#nested(name, options) : await this.#leaf(name, options);
     this.#nodes.set(name, node);
     node.child?.parents.add(node);
     return node;
@@ -49,26 +56,30 @@ export class BlockGraph {
     return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
   }
 
-  async #raw(name: string, options: RawBlockdev): Promise<BlockNode> {
-    const ownsChild = typeof options.file !== 'string';
+  async #nested(name: string, options: NestedBlockdev): Promise<BlockNode> {
+    const { inner } = innerDrive(options);
+    const ownsChild = typeof inner !== 'string';
     const child =
-      typeof options.file === 'string'
-        ? this.find(options.file)
-        : await this.#add(inheritOptions(options, options.file));
+      typeof inner === 'string' ? this.find(inner) : await this.#add(inheritOptions(options, inner));
     try {
       // An inline child may have taken the name meanwhile.
       if (this.#nodes.has(name)) {
         throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
       }
-      const window = options.offset !== undefined || options.size !== undefined;
-      const drive = window ? windowOptions(options, child.drive) : child.drive;
-      const held = window ? await this.#hold(drive, { ...options, ...readOnlyOf(child) }) : child.held;
-      const shape = { child, ownsChild, window };
-      return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
+      const node =
+        options.driver === 'raw' ? await this.#raw(options, child) : await blkdebug(options, child);
+      return { name, options, ...node, child, ownsChild, parents: new Set(), exports: new Set() };
     } catch (error) {
       if (ownsChild) await this.#remove(child);
       throw error;
     }
+  }
+
+  async #raw(options: RawBlockdev, child: BlockNode): Promise<Pick<BlockNode, 'drive' | 'held' | 'window'>> {
+    const window = options.offset !== undefined || options.size !== undefined;
+    if (!window) return { drive: child.drive, held: child.held, window };
+    const drive = nestedOptions(options, unlocked(child.drive));
+    return { drive, held: await this.#hold(drive, { ...options, ...readOnlyOf(child) }), window };
   }
 
   async #hold(drive: DriveOptions, options: BlockdevOptions): Promise<HeldDrive> {
@@ -168,4 +179,15 @@ export class BlockGraph {
 /** A window onto what can't be written can't be written either. */
 function readOnlyOf(child: BlockNode): { readonly 'read-only'?: true } {
   return child.held.prepared.geometry.readOnly ? { 'read-only': true } : {};
+}
+
+/** Faults over a child, which stays the one that has the drive open. */
+async function blkdebug(
+  options: BlkdebugBlockdev,
+  child: BlockNode,
+): Promise<Pick<BlockNode, 'drive' | 'held' | 'window' | 'faults'>> {
+  const { blkdebugDrive, FaultRules } = await import('@iothreads/backends');
+  const faults = new FaultRules(faultRules(options['inject-error'] ?? []), options.seed);
+  const drive: DriveOptions = { driver: 'blkdebug', image: unlocked(child.drive), rules: faults };
+  return { drive, held: blkdebugDrive(child.held, faults), window: false, faults };
 }
