@@ -294,13 +294,13 @@ const mistakesOfForm: readonly Mistake[] = [
     'a drive without driver',
     { ...good, drives: [{ id: 'd0' }] },
     CONFIG,
-    `drives[0].driver: is missing (known: ${DRIVERS}, module, blkdebug)`,
+    `drives[0].driver: is missing (known: ${DRIVERS}, module, blkdebug, blklogwrites)`,
   ],
   [
     'an unknown driver',
     withDrive({ driver: 'qcow2' }),
     CONFIG,
-    `drives[0].driver: must be ${DRIVERS}, module or blkdebug, got "qcow2"`,
+    `drives[0].driver: must be ${DRIVERS}, module, blkdebug or blklogwrites, got "qcow2"`,
   ],
   ['a drive that is its name', { ...good, drives: ['d0'] }, CONFIG, 'drives[0]: must be an object, got "d0"'],
   [

@@ -119,6 +119,14 @@ export const goodMachines: readonly GoodMachine[] = [
     },
     { id: 'd1', driver: 'raw', file: { driver: 'blkdebug', image: { driver: 'memory', size: IMAGE_BYTES } } },
   ]),
+  withDrives('blklogwrites', [
+    {
+      id: 'd0',
+      driver: 'blklogwrites',
+      file: { driver: 'memory', size: IMAGE_BYTES },
+      log: { driver: 'file', filename: join(directory, 'log') },
+    },
+  ]),
   withDrives(
     'file, read-only',
     [{ id: 'd0', driver: 'file', filename: image('ro.img'), 'read-only': true }],

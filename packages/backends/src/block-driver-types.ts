@@ -1,6 +1,10 @@
 import { BlockDriverError, type BlockDriver, type BlockDriverContext } from './block-driver.js';
 import type { BlockDriverType, HeldDrive, PreparedDrive } from './block-driver-type.js';
 import { BlkdebugDriverType, type BlkdebugDriveOptions } from './blkdebug/blkdebug-driver-type.js';
+import {
+  BlklogwritesDriverType,
+  type BlklogwritesDriveOptions,
+} from './blklogwrites/blklogwrites-driver-type.js';
 import { FileDriverType, type FileDriveOptions } from './file/file-driver-type.js';
 import { MemoryDriverType, type MemoryDriveOptions } from './memory/memory-driver-type.js';
 import { ModuleDriverType, type ModuleDriveOptions } from './module/module-driver-type.js';
@@ -12,6 +16,7 @@ import { RawDriverType, type RawDriveOptions } from './raw/raw-driver-type.js';
 /** A disk as a user writes it down: `driver` says which kind, the other fields are that driver's options. */
 export type DriveOptions =
   | BlkdebugDriveOptions
+  | BlklogwritesDriveOptions
   | FileDriveOptions
   | MemoryDriveOptions
   | ModuleDriveOptions
@@ -35,6 +40,7 @@ const types: ReadonlyMap<string, BlockDriverType> = new Map(
     new NullDriverType(),
     new RawDriverType(nested),
     new BlkdebugDriverType(nested),
+    new BlklogwritesDriverType(nested),
   ].map((type): [string, BlockDriverType] => [type.name, type]),
 );
 

@@ -16,6 +16,9 @@ export { blkdebugDrive, type BlkdebugDriveOptions } from './blkdebug/blkdebug-dr
 export { type FaultError, type IoType } from './blkdebug/fault-limits.js';
 export { type FaultRule } from './blkdebug/fault-rule.js';
 export { type FaultReport, FaultRules } from './blkdebug/fault-rules.js';
+export { blklogwritesDrive, type BlklogwritesDriveOptions } from './blklogwrites/blklogwrites-driver-type.js';
+export { readWriteLog, type WriteLogEntry } from './blklogwrites/read-write-log.js';
+export { WriteLog } from './blklogwrites/write-log.js';
 export {
   driverType,
   holdDrive,

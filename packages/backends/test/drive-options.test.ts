@@ -2,7 +2,7 @@ import { driverType, holdDrive, openDrive, parseDrive } from '@iothreads/backend
 import { describe, expect, test } from 'vitest';
 import { driverError } from './support.js';
 
-const KNOWN = 'file, memory, module, null, raw, blkdebug';
+const KNOWN = 'file, memory, module, null, raw, blkdebug, blklogwrites';
 
 describe('a mistake in a drive names the field', () => {
   test.each([
@@ -80,6 +80,11 @@ describe('a mistake in a drive names the field', () => {
     [
       { driver: 'raw', file: { driver: 'null' }, size: 0 },
       'drive.size: must be a positive multiple of 512 (bytes), got 0',
+    ],
+    [{ driver: 'blkdebug' }, 'drive.image: required by driver "blkdebug"'],
+    [
+      { driver: 'blklogwrites', file: { driver: 'null' }, log: 5 },
+      'drive.log: must be a path, or a WriteLog, got 5',
     ],
     [{ driver: 'memory' }, 'drive.size: needed where there is no buffer'],
     [

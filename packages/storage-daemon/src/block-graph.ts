@@ -1,11 +1,11 @@
 import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
-import { faultRules, innerDrive, isNested, nestedOptions } from '@iothreads/backends/blockdev';
+import { innerDrive, isNested, nestedOptions } from '@iothreads/backends/blockdev';
+import { filterOver } from './block-filters.js';
 import { type BlockNode, holderOf } from './block-node.js';
 import { isExpected } from './describe-error.js';
 import { driveOptions, inheritOptions, unlocked } from './drive-options.js';
 import type { Log } from './log.js';
 import type {
-  BlkdebugBlockdev,
   BlockdevOptions,
   LeafBlockdev,
   NestedBlockdev,
@@ -67,7 +67,7 @@ export class BlockGraph {
         throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
       }
       const node =
-        options.driver === 'raw' ? await this.#raw(options, child) : await blkdebug(options, child);
+        options.driver === 'raw' ? await this.#raw(options, child) : await filterOver(options, child);
       return { name, options, ...node, child, ownsChild, parents: new Set(), exports: new Set() };
     } catch (error) {
       if (ownsChild) await this.#remove(child);
@@ -129,7 +129,7 @@ export class BlockGraph {
     this.#nodes.delete(node.name);
     const { child } = node;
     child?.parents.delete(node);
-    if (holderOf(node) === node) await node.held.close();
+    await closeNode(node);
     // A child with a name may have found other users; it stays for them.
     if (child !== undefined && node.ownsChild && child.parents.size === 0 && child.exports.size === 0) {
       await this.#remove(child);
@@ -165,29 +165,25 @@ export class BlockGraph {
 
   /** Closes all drives; those that can't be closed are told in the log. */
   async close(): Promise<void> {
-    const holders = this.list().filter((node) => holderOf(node) === node);
+    const nodes = this.list();
     this.#nodes.clear();
     // Windows first: children are made before their parents.
-    for (const { name, held } of holders.toReversed()) {
-      await held.close().catch((error: unknown) => {
-        this.#log.write('error', `node '${name}': ${error instanceof Error ? error.message : String(error)}`);
+    for (const node of nodes.toReversed()) {
+      await closeNode(node).catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        this.#log.write('error', `node '${node.name}': ${message}`);
       });
     }
   }
 }
 
+/** Closes what the node itself has opened. */
+async function closeNode(node: BlockNode): Promise<void> {
+  node.log?.close();
+  if (holderOf(node) === node) await node.held.close();
+}
+
 /** A window onto what can't be written can't be written either. */
 function readOnlyOf(child: BlockNode): { readonly 'read-only'?: true } {
   return child.held.prepared.geometry.readOnly ? { 'read-only': true } : {};
-}
-
-/** Faults over a child, which stays the one that has the drive open. */
-async function blkdebug(
-  options: BlkdebugBlockdev,
-  child: BlockNode,
-): Promise<Pick<BlockNode, 'drive' | 'held' | 'window' | 'faults'>> {
-  const { blkdebugDrive, FaultRules } = await import('@iothreads/backends');
-  const faults = new FaultRules(faultRules(options['inject-error'] ?? []), options.seed);
-  const drive: DriveOptions = { driver: 'blkdebug', image: unlocked(child.drive), rules: faults };
-  return { drive, held: blkdebugDrive(child.held, faults), window: false, faults };
 }

@@ -1,4 +1,4 @@
-import type { DriveOptions, FaultRules, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import type { DriveOptions, FaultRules, HeldDrive, PreparedDrive, WriteLog } from '@iothreads/backends';
 import type { BlockdevOptions } from './options/blockdev-options.js';
 
 /** A disk under a name. */
@@ -11,6 +11,8 @@ export interface BlockNode {
   readonly held: HeldDrive;
   /** Of a blkdebug node. */
   readonly faults?: FaultRules | undefined;
+  /** Of a blklogwrites node. */
+  readonly log?: WriteLog | undefined;
   readonly child: BlockNode | undefined;
   /** The child was described in place, and goes with this node. */
   readonly ownsChild: boolean;

@@ -23,6 +23,8 @@ export function unlocked(drive: DriveOptions): DriveOptions {
       return { ...drive, locking: 'off' };
     case 'blkdebug':
       return { ...drive, image: unlocked(drive.image) };
+    case 'blklogwrites':
+      return { ...drive, file: unlocked(drive.file) };
     default:
       return drive;
   }

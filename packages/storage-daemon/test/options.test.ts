@@ -62,6 +62,11 @@ describe('both ways to write an option mean the same', () => {
       },
     ],
     [
+      blockdev,
+      'blklogwrites,node-name=l,file=n,log.driver=file,log.filename=/x',
+      { driver: 'blklogwrites', 'node-name': 'l', file: 'n', log: { driver: 'file', filename: '/x' } },
+    ],
+    [
       exported,
       `vhost-user-blk,id=e,node-name=n,${unix},writable=on,num-queues=4,logical-block-size=4096,iothread.0=a,iothread.1=b`,
       {
@@ -165,6 +170,8 @@ describe('a mistake is named', () => {
       '{"driver":"blkdebug","image":"n","inject-error":[{"event":"read_aio"}]}',
       "Parameter 'inject-error.0.event' does not accept value 'read_aio' (known: none)",
     ],
+    [blockdev, 'blklogwrites,file=n', "Parameter 'log' is missing"],
+    [blockdev, 'blklogwrites,file=n,log=m', "Invalid parameter type for 'log', expected: object"],
     [blockdev, 'raw', "Parameter 'file' is missing"],
     [blockdev, 'raw,file.driver=nope', "Parameter 'file.driver' does not accept value 'nope'"],
     [blockdev, 'raw,file.driver=file,file.filename=x,file.foo=3', "Parameter 'file.foo' is unexpected"],

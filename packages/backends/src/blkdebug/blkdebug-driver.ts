@@ -1,9 +1,9 @@
-import { type BlockRequest, type BlockStatus, VIRTIO_BLK_S_OK } from '@iothreads/core';
+import { BlockOperation, type BlockRequest, type BlockStatus, VIRTIO_BLK_S_OK } from '@iothreads/core';
 import type { BlockDriver, BlockDriverContext } from '../block-driver.js';
 import { failRequest } from '../driver-error-channel.js';
 import { FilterDriver } from '../filter/filter-driver.js';
+import { partOf } from '../filter/request-part.js';
 import type { Fault, FaultTable } from './fault-table.js';
-import { beginningOf } from './request-beginning.js';
 
 /** How often requests that hang look whether the rules have changed. */
 const LOOK_MS = 5;
@@ -63,7 +63,7 @@ export class BlkdebugDriver extends FilterDriver {
   protected execute(request: BlockRequest): BlockStatus {
     const fault = this.#faults.any ? this.#faults.faultOf(request, true) : undefined;
     if (fault === undefined) return this.child.executeSync!(request);
-    const beginning = beginningOf(request, fault.shortBytes);
+    const beginning = beginningOf(request, fault);
     if (beginning !== undefined) {
       const status = this.child.executeSync!(beginning);
       if (status !== VIRTIO_BLK_S_OK) return failedBelow(request, beginning, status);
@@ -90,12 +90,11 @@ export class BlkdebugDriver extends FilterDriver {
   }
 
   #fail(request: BlockRequest, tag: number, fault: Fault): void {
-    const beginning = beginningOf(request, fault.shortBytes);
+    const beginning = beginningOf(request, fault);
     if (beginning === undefined) {
       request.complete(tag, failRequest('blkdebug', request, fault.error, tag));
       return;
     }
-    beginning.pending = true;
     beginning.owner = {
       requestDone: (_, status) => {
         if (!isOurs(request, tag)) return;
@@ -136,6 +135,10 @@ export class BlkdebugDriver extends FilterDriver {
 
 /** Whether the device still waits for a request; it may have given it up. */
 const isOurs = (request: BlockRequest, tag: number): boolean => request.tag === tag && request.pending;
+
+/** What of a request is to be done before it fails; undefined: nothing. */
+const beginningOf = (request: BlockRequest, { shortBytes }: Fault): BlockRequest | undefined =>
+  shortBytes === 0 || request.operation === BlockOperation.FLUSH ? undefined : partOf(request, shortBytes);
 
 /** A request fails as its beginning did. */
 function failedBelow(request: BlockRequest, beginning: BlockRequest, status: BlockStatus): BlockStatus {

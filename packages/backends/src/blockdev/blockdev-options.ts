@@ -40,8 +40,19 @@ export type BlkdebugBlockdev<Own = unknown> = Own &
     readonly seed?: number | undefined;
   };
 
+/** A record of what is written to another drive. */
+export type BlklogwritesBlockdev<Own = unknown> = Own &
+  CommonOptions & {
+    readonly driver: 'blklogwrites';
+    /** The name of that drive, or the drive itself. */
+    readonly file: string | BlockdevOptions<Own>;
+    /** The file that it goes to. */
+    readonly log: { readonly driver: 'file'; readonly filename: string };
+  };
+
 /** A drive that is made of another one. */
-export type NestedBlockdev<Own = unknown> = RawBlockdev<Own> | BlkdebugBlockdev<Own>;
+export type NestedBlockdev<Own = unknown> =
+  RawBlockdev<Own> | BlkdebugBlockdev<Own> | BlklogwritesBlockdev<Own>;
 
 export interface NullBlockdev extends CommonOptions {
   readonly driver: 'null-co' | 'null-aio';
@@ -68,7 +79,16 @@ export type LeafBlockdev<Own = unknown> = Own &
 /** A drive as QEMU's `-blockdev` describes it: kebab case, and objects where the command line has dots. */
 export type BlockdevOptions<Own = unknown> = LeafBlockdev<Own> | NestedBlockdev<Own>;
 
-const DRIVERS = ['file', 'raw', 'null-co', 'null-aio', 'memory', 'module', 'blkdebug'] as const;
+const DRIVERS = [
+  'file',
+  'raw',
+  'null-co',
+  'null-aio',
+  'memory',
+  'module',
+  'blkdebug',
+  'blklogwrites',
+] as const;
 
 const SIZE = 'must be a positive multiple of 512 (bytes)';
 
@@ -121,6 +141,8 @@ export function blockdevSchema<Own>(
       ),
     ),
   };
+  const path = (description: string): v.GenericSchema<unknown, string> =>
+    v.pipe(text, v.regex(/^[^\0]+$/, 'must be a path'), v.description(description));
   const inner = (description: string): v.GenericSchema<unknown, string | BlockdevOptions<Own>> =>
     v.pipe(
       v.lazy((input): v.GenericSchema<unknown, string | BlockdevOptions<Own>> =>
@@ -133,11 +155,7 @@ export function blockdevSchema<Own>(
       fields({
         driver: v.literal('file'),
         ...common,
-        filename: v.pipe(
-          text,
-          v.regex(/^[^\0]+$/, 'must be a path'),
-          v.description('Path of a raw image or a block device, relative to the working directory.'),
-        ),
+        filename: path('Path of a raw image or a block device, relative to the working directory.'),
         aio: v.optional(
           v.pipe(
             choice(['threads', 'native', 'io_uring']),
@@ -221,6 +239,21 @@ export function blockdevSchema<Own>(
         ),
       }),
       v.description('Faults over another drive: its requests fail, wait or hang by rules.'),
+    ),
+    v.pipe(
+      fields({
+        driver: v.literal('blklogwrites'),
+        ...common,
+        file: inner('The drive whose writes and flushes are recorded: its name, or the drive itself.'),
+        log: v.pipe(
+          fields({
+            driver: v.literal('file'),
+            filename: path('Path of a file that is made, or is a log already.'),
+          }),
+          v.description('Where the record goes.'),
+        ),
+      }),
+      v.description('A record of what is written to another drive, in the format of dm-log-writes.'),
     ),
   ] as const;
   const variant = v.variant('driver', drivers, words.noVariant(DRIVERS));

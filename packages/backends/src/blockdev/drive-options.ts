@@ -34,7 +34,7 @@ export function leafOptions(options: LeafBlockdev): DriveOptions {
 
 /** Whether a drive is made of another one. */
 export const isNested = <Own>(options: BlockdevOptions<Own>): options is NestedBlockdev<Own> =>
-  options.driver === 'raw' || options.driver === 'blkdebug';
+  options.driver === 'raw' || options.driver === 'blkdebug' || options.driver === 'blklogwrites';
 
 /** The drive inside, or its name, and the option that says so. */
 export function innerDrive<Own>(options: NestedBlockdev<Own>): {
@@ -48,11 +48,15 @@ export function innerDrive<Own>(options: NestedBlockdev<Own>): {
 
 /** A drive that is made of `inner`, in the words of `DriveOptions`. */
 export function nestedOptions(options: NestedBlockdev, inner: DriveOptions): DriveOptions {
-  if (options.driver === 'raw') {
-    return { driver: 'raw', file: inner, offset: options.offset, size: options.size };
+  const { driver } = options;
+  switch (driver) {
+    case 'raw':
+      return { driver, file: inner, offset: options.offset, size: options.size };
+    case 'blkdebug':
+      return { driver, image: inner, rules: faultRules(options['inject-error'] ?? []), seed: options.seed };
+    case 'blklogwrites':
+      return { driver, file: inner, log: options.log.filename };
   }
-  const { driver, 'inject-error': rules = [], seed } = options;
-  return { driver, image: inner, rules: faultRules(rules), seed };
 }
 
 /**

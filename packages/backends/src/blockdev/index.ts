@@ -5,6 +5,7 @@
  */
 export {
   type BlkdebugBlockdev,
+  type BlklogwritesBlockdev,
   type BlockdevOptions,
   blockdevSchema,
   type CommonOptions,

@@ -6,8 +6,16 @@ export interface FilterState<Own> {
   readonly own: Own;
 }
 
-/** Holds a filter over a drive that is held. The two are as large as each other at any time, and close as one. */
-export function filterDrive<Own>(driver: string, child: HeldDrive, own: Own): HeldDrive<FilterState<Own>> {
+/**
+ * Holds a filter over a drive that is held. The two are as large as each other at any time, and close as one.
+ * @param closeOwn gives back what the filter has beside that drive
+ */
+export function filterDrive<Own>(
+  driver: string,
+  child: HeldDrive,
+  own: Own,
+  closeOwn: () => void = () => {},
+): HeldDrive<FilterState<Own>> {
   const prepare = (drive: PreparedDrive): PreparedDrive<FilterState<Own>> => ({
     driver,
     geometry: drive.geometry,
@@ -20,7 +28,13 @@ export function filterDrive<Own>(driver: string, child: HeldDrive, own: Own): He
     },
     notices: child.notices,
     resize: async (sizeBytes) => prepare(await child.resize(sizeBytes)),
-    close: () => child.close(),
+    close: async () => {
+      try {
+        closeOwn();
+      } finally {
+        await child.close();
+      }
+    },
   };
 }
 

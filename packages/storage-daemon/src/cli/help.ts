@@ -31,6 +31,9 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
                          rules; options of a rule: iotype, sector, sectors,
                          errno, once, count, skip, probability, delay-ns,
                          short-sectors, hang
+    blklogwrites,file=<node>,log.driver=file,log.filename=<path>
+                         another node whose writes and flushes are recorded,
+                         in the format of dm-log-writes
 
   --export [type=]vhost-user-blk,id=<id>,node-name=<node>,
            addr.type=unix,addr.path=<path> | addr.type=fd,addr.str=<fd>

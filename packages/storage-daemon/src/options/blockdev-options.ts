@@ -1,5 +1,6 @@
 import {
   type BlkdebugBlockdev as Blkdebug,
+  type BlklogwritesBlockdev as Blklogwrites,
   type BlockdevOptions as Blockdev,
   blockdevSchema,
   type LeafBlockdev as Leaf,
@@ -24,6 +25,8 @@ export type NestedBlockdev = Nested<NodeOptions>;
 export type RawBlockdev = Raw<NodeOptions>;
 /** A node that has another's requests fail. */
 export type BlkdebugBlockdev = Blkdebug<NodeOptions>;
+/** A node that records what is written to another. */
+export type BlklogwritesBlockdev = Blklogwrites<NodeOptions>;
 /** A node that is made of no other. */
 export type LeafBlockdev = Leaf<NodeOptions>;
 

@@ -104,6 +104,8 @@ function filenameOf({ options, child }: BlockNode): string {
     }
     case 'blkdebug':
       return `json:${JSON.stringify({ driver: options.driver, image: child!.name })}`;
+    case 'blklogwrites':
+      return `json:${JSON.stringify({ driver: options.driver, file: child!.name, log: options.log })}`;
     default:
       return `${options.driver}://`;
   }

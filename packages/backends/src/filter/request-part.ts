@@ -1,13 +1,13 @@
 import { BlockOperation, BlockRequest } from '@iothreads/core';
 
 /**
- * The first part of a request, as a request of its own for the disk below.
- * @returns undefined where no byte of it is to be done
+ * The first part of a request, or all of it, as a request of its own for the disk below. Whoever submits it has to give it an
+ * owner, and to complete the other one.
  */
-export function beginningOf(request: BlockRequest, byteLength: number): BlockRequest | undefined {
-  if (byteLength === 0 || request.operation === BlockOperation.FLUSH) return undefined;
+export function partOf(request: BlockRequest, byteLength: number = Infinity): BlockRequest {
   const part = new BlockRequest();
   part.operation = request.operation;
+  part.pending = true;
   if (request.operation <= BlockOperation.WRITE) {
     part.position = request.position;
     part.data = request.operation === BlockOperation.READ ? part.writable : part.readable;
@@ -17,7 +17,6 @@ export function beginningOf(request: BlockRequest, byteLength: number): BlockReq
       part.data.push(regions[i]!, offsets[i]!, take);
       left -= take;
     }
-    return part;
   }
   for (let i = 0, left = byteLength; i < request.rangeCount && left > 0; i++) {
     const take = Math.min(request.rangeLengths[i]!, left);
