@@ -275,7 +275,7 @@ export class AttachedDevice implements RequestOwner {
 
   #dispatch(count: number, nowNs: number): void {
     const { dispatcher, driver } = this;
-    const canSync = driver.executeSync !== undefined;
+    const canSync = driver.executeSync !== undefined && driver.asyncOnly !== true;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);
