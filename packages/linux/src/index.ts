@@ -17,6 +17,7 @@ export { LinuxError } from './linux-error.js';
 export { createMemfd } from './memfd.js';
 export { MemoryMap, viewOf } from './memory-map.js';
 export { readAt, readVectorAt, syncData, writeAt, writeVectorAt } from './positioned-io.js';
+export { killWithParent, setNoNewPrivileges } from './process-control.js';
 export { ReadableWatch } from './readable-watch.js';
 export { createSocketPair } from './socket-pair.js';
 export {

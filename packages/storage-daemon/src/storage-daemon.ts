@@ -6,10 +6,12 @@ import { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
 import { Monitors } from './qmp/monitors.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
+import type { Supervision } from './supervise/supervision.js';
 
 /** Everything that a daemon has, and one thing that happens to it at a time. */
 export class StorageDaemon {
   readonly log: Log;
+  readonly supervision: Supervision;
   readonly iothreads: IOThreads;
   readonly graph: BlockGraph;
   readonly exports: Exports;
@@ -19,12 +21,18 @@ export class StorageDaemon {
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(log: Log, options: { readonly stdioAllowed: boolean }) {
+  constructor(log: Log, supervision: Supervision, options: { readonly stdioAllowed: boolean }) {
     this.log = log;
+    this.supervision = supervision;
     this.iothreads = new IOThreads(log);
     this.graph = new BlockGraph(log);
     this.exports = new Exports(this.graph, this.iothreads, log);
-    this.chardevs = new Chardevs({ stopping: this.stopping, ...options });
+    this.chardevs = new Chardevs({
+      stopping: this.stopping,
+      // A daemon that was started again had its first client in an earlier life.
+      mayWait: () => supervision.restarts.count === 0,
+      ...options,
+    });
     this.monitors = new Monitors(
       (name, args) =>
         this.exclusive(async () => {

@@ -37,7 +37,7 @@ export class SocketChardev implements Chardev {
     const server = await listenAt(path, (socket) => {
       line.add(socket);
     });
-    if (options.wait ?? true) await line.arrival(stopping);
+    if (options.wait === true) await line.arrival(stopping);
     return new SocketChardev(id, path, line, server);
   }
 

@@ -57,6 +57,7 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
 
   --pidfile <path>       write the process id to a file once all is ready
   --daemonize            detach, and have the parent exit once all is ready
+  --supervise            start the daemon again whenever it crashes
 
 SIGTERM, SIGINT, SIGHUP and QMP's quit end it in good order, with status 0.
 `;
