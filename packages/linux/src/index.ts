@@ -23,10 +23,13 @@ export { createSocketPair } from './socket-pair.js';
 export {
   acceptUnix,
   connectUnix,
+  DEFAULT_BACKLOG,
   isListeningUnixSocket,
   listenUnix,
   MAX_SOCKET_PATH_BYTES,
   UnixMessenger,
+  type ListenOptions,
   type Received,
 } from './unix-socket.js';
+export { findUser, type User } from './user.js';
 export { waitReadable } from './wait-readable.js';

@@ -2,6 +2,7 @@ import { applyOption } from './cli/apply-option.js';
 import type { GivenOption } from './cli/command-line.js';
 import { leaveTerminal, tellParent } from './cli/parent.js';
 import { removePidfile, writePidfile } from './cli/pidfile.js';
+import { becomeUser, readRunAs, type RunAs, renounceNewPrivileges } from './cli/run-with.js';
 import { TERMINATION_SIGNALS } from './cli/termination-signals.js';
 import { describeError, isExpected } from './describe-error.js';
 import type { Log } from './log.js';
@@ -37,13 +38,18 @@ export async function runDaemon(
     });
   }
   try {
+    const runAs = await readRunAs(options);
     // QMP clients that are there already get their answers when all of this has been done.
-    await daemon.exclusive(() => start(daemon, supervision, options));
+    await daemon.exclusive(() => start(daemon, supervision, runAs, options));
     // A supervisor has a pidfile, and a parent, of its own.
-    if (supervision.supervisorPid === undefined) {
-      if (pidfile !== undefined) await writePidfile(pidfile);
-      if (!daemon.stopping.aborted) tellParent();
+    const alone = supervision.supervisorPid === undefined;
+    if (alone && pidfile !== undefined) await writePidfile(pidfile);
+    if (runAs !== undefined && !daemon.stopping.aborted) {
+      becomeUser(runAs);
+      await supervision.bindToSupervisor();
+      daemon.admit();
     }
+    if (alone && !daemon.stopping.aborted) tellParent();
   } catch (error) {
     await daemon.close();
     clearInterval(keepAlive);
@@ -68,9 +74,9 @@ export async function runDaemon(
 async function start(
   daemon: StorageDaemon,
   supervision: Supervision,
+  runAs: RunAs | undefined,
   options: readonly GivenOption[],
 ): Promise<void> {
-  prepareIOThreads(daemon, options);
   const started: Promise<void>[] = [];
   const apply = async (option: GivenOption): Promise<void> => {
     for (const going of await applyOption(daemon, option)) {
@@ -79,6 +85,9 @@ async function start(
       started.push(going);
     }
   };
+  if (runAs === undefined) daemon.admit();
+  else await renounceNewPrivileges();
+  prepareIOThreads(daemon, options);
   let next = 0;
   if (supervision.supervisorPid !== undefined) {
     // What stands by has its iothreads, and takes nothing that the one which serves has.

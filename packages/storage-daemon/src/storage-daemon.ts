@@ -18,6 +18,8 @@ export class StorageDaemon {
   readonly chardevs: Chardevs;
   readonly monitors: Monitors;
   readonly #stop = new AbortController();
+  readonly #admission: Promise<void>;
+  #admit!: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -26,7 +28,10 @@ export class StorageDaemon {
     this.supervision = supervision;
     this.iothreads = new IOThreads(log);
     this.graph = new BlockGraph(log);
-    this.exports = new Exports(this.graph, this.iothreads, log);
+    this.#admission = new Promise((resolve) => {
+      this.#admit = resolve;
+    });
+    this.exports = new Exports(this.graph, this.iothreads, log, this.#admission);
     this.chardevs = new Chardevs({
       stopping: this.stopping,
       // A daemon that was started again had its first client in an earlier life.
@@ -39,6 +44,7 @@ export class StorageDaemon {
           const { executeCommand } = await import('./qmp/execute-command.js');
           return executeCommand(this, name, args);
         }),
+      this.#admission,
       (bug) => {
         // Where nobody waits for an answer, Node.js says what has happened, and where.
         queueMicrotask(() => {
@@ -51,6 +57,11 @@ export class StorageDaemon {
   /** Aborted when the daemon is to end. */
   get stopping(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  /** From now on whoever connects is served: before, there may be privileges that they are not to come near. */
+  admit(): void {
+    this.#admit();
   }
 
   /** Asks the daemon to end; `daemon.ts` sees to it. */
@@ -76,6 +87,7 @@ export class StorageDaemon {
     this.stop();
     await this.#turn;
     this.#closed = true;
+    this.admit();
     let well = true;
     const attempt = async (what: string, close: () => Promise<void>): Promise<void> => {
       try {

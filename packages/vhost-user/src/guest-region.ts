@@ -63,6 +63,8 @@ export class GuestRegion implements MappedRegion {
     const byteLength = Math.ceil((inUnit + size) / unit) * unit;
     try {
       const map = new MemoryMap(fd, byteLength, mmapOffset - inUnit);
+      // Nobody who looks into a crash of ours needs the guest's secrets.
+      map.leaveOutOfDumps();
       return new GuestRegion(description, map, map.address + inUnit);
     } catch (error) {
       if (!(error instanceof LinuxError)) throw error;
