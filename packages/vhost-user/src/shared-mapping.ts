@@ -40,6 +40,8 @@ export class SharedMapping {
       if (!(error instanceof LinuxError)) throw error;
       throw protocolError(`${name} can't be mapped: ${error.message}`);
     }
+    // Nobody who looks into a crash of ours needs the guest's secrets.
+    this.#map.leaveOutOfDumps();
     this.address = this.#map.address + inUnit;
   }
 

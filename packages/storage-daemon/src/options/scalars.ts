@@ -49,6 +49,18 @@ export function textThat(
   );
 }
 
+/** Permission bits of a file, octal in either dialect: JSON has no octal numbers. */
+export function fileMode(text: v.GenericSchema<unknown, string>): v.GenericSchema<unknown, number> {
+  return v.pipe(
+    textThat(
+      text,
+      (mode) => /^0?[0-7]{3}$/.test(mode),
+      (mode) => `must be permission bits in octal, such as 0660, got '${mode}'`,
+    ),
+    v.transform((mode) => Number.parseInt(mode, 8)),
+  );
+}
+
 /** QEMU's ids of exports, objects and character devices. */
 export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(id);
 
