@@ -7,6 +7,8 @@ import { describeGuests } from './support/scene.js';
 
 const KILLS = 10;
 const QUEUES = 2;
+/** Long enough for requests to be in flight whenever the daemon is killed. */
+const WRITE_NS = 20_000_000;
 /** What each job works on. */
 const SIZE_BYTES = 4 << 20;
 
@@ -72,7 +74,12 @@ describeGuests('a guest whose daemon is killed', (scene) => {
         },
         {
           id: 'vdb',
-          node: { driver: 'file', filename: createImage(scene().path('disk.img'), 64 << 20) },
+          // Quick disks have done everything by the time that a guest without hardware support has noticed what it asked for.
+          node: {
+            driver: 'blkdebug',
+            image: { driver: 'file', filename: createImage(scene().path('disk.img'), 64 << 20) },
+            'inject-error': [{ iotype: 'write', 'delay-ns': WRITE_NS }],
+          },
           export: `writable=on,num-queues=${QUEUES},iothread=iothread0`,
         },
       ],
