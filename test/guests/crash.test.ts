@@ -94,7 +94,7 @@ describeGuests('a guest whose daemon is killed', (scene) => {
         ],
         vcpus: QUEUES,
         script: SCRIPT,
-        deadlineMs: 240_000,
+        deadlineMs: 90_000,
         answers: {
           kill: async () => {
             await daemon.kill();
