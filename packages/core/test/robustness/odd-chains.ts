@@ -100,6 +100,19 @@ export const oddChains: readonly Row[] = [
     ...reads(),
   },
   {
+    what: '... and in an indirect table',
+    build: (guest) => {
+      guest.writeTable([
+        headerOf(guest),
+        dataOf(guest, WRITE | NEXT),
+        { address: 2n ** 63n, byteLength: 0, flags: NEXT },
+        statusOf(guest),
+      ]);
+      return [tableOf(guest, 4)];
+    },
+    ...reads(),
+  },
+  {
     what: 'a chain of nothing but zero-length descriptors has no status byte',
     build: (guest) => [
       { address: guest.header, byteLength: 0, flags: NEXT },

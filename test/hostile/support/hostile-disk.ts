@@ -1,0 +1,54 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { DiskTraits } from '../../../packages/core/test/robustness/disks.js';
+import { CAPACITY_SECTORS, freshDisk } from '../../../packages/core/test/robustness/hostile-guest.js';
+import { fixture } from '../../support/fixture.js';
+
+/** What a disk is like. Its export's id is its serial number. */
+export interface DaemonDiskTraits extends Partial<DiskTraits> {
+  /** A disk of a module instead of an image. */
+  readonly url?: string;
+}
+
+/** What one export serves: an image with a known content, unless it is too large for one. */
+export class HostileDisk {
+  readonly id: string;
+  readonly socket: string;
+  readonly #image: string | undefined;
+  readonly #node: string;
+  readonly #writable: boolean;
+
+  constructor(directory: string, id: string, traits: DaemonDiskTraits = {}) {
+    const { capacitySectors = CAPACITY_SECTORS, discard = true, readOnly = false, url } = traits;
+    this.id = id;
+    this.socket = `${directory}/${id}.sock`;
+    this.#writable = !readOnly;
+    const image = `${directory}/${id}.img`;
+    const own = capacitySectors === CAPACITY_SECTORS && url === undefined;
+    this.#image = own ? image : undefined;
+    if (own) writeFileSync(image, freshDisk());
+    if (url !== undefined) this.#node = `driver=module,url=${url}`;
+    else if (!own) this.#node = `driver=null-co,size=${capacitySectors * 512}`;
+    else if (discard) this.#node = `driver=file,filename=${image},discard=unmap`;
+    else this.#node = `driver=module,url=${fixture('file-disk.mjs')},options.path=${image}`;
+  }
+
+  /** Arguments of the daemon that serve it on an iothread. */
+  args(iothread: string): string[] {
+    const address = `addr.type=unix,addr.path=${this.socket}`;
+    const writable = this.#writable ? 'on' : 'off';
+    return [
+      `--blockdev=node-name=${this.id},${this.#node}`,
+      `--export=type=vhost-user-blk,id=${this.id},node-name=${this.id},writable=${writable},num-queues=2,iothread=${iothread},${address}`,
+    ];
+  }
+
+  /** What is on it. */
+  get bytes(): Uint8Array | undefined {
+    return this.#image === undefined ? undefined : readFileSync(this.#image);
+  }
+
+  /** Everything is as it was at first. */
+  restore(): void {
+    if (this.#image !== undefined) writeFileSync(this.#image, freshDisk(), { flag: 'r+' });
+  }
+}
