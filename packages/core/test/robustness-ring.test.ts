@@ -19,6 +19,7 @@ import { startDevice } from '@iothreads/core/testing';
 import { describe, expect, test } from 'vitest';
 import { type BrokenRing, brokenRings, heldHead } from './robustness/broken-rings.js';
 import { FIRST_REGION, HOLE, NEXT, REGION_BYTES, SECOND_REGION, WRITE } from './robustness/hostile-guest.js';
+import { misplacedRings, wellPlaced } from './robustness/misplaced-rings.js';
 import { dataOf, headerOf, statusOf } from './robustness/row.js';
 import { CHAINS } from './robustness/tables.js';
 import { BlockRig, BouncedRig, RIGS } from './support/block-rig.js';
@@ -120,13 +121,8 @@ describe('rings are checked before they are served', () => {
     { guestAddress: FIRST_REGION, buffer: new ArrayBuffer(REGION_BYTES) },
     { guestAddress: SECOND_REGION, buffer: new ArrayBuffer(REGION_BYTES) },
   ]);
-  const good: VirtqueueAddresses = {
-    size: 8,
-    descriptorTable: FIRST_REGION,
-    availRing: FIRST_REGION + 0x1000,
-    usedRing: FIRST_REGION + 0x2000,
-  };
-  const refusals: readonly [what: string, code: string, addresses: VirtqueueAddresses][] = [
+  const good = wellPlaced;
+  const refusals: readonly (readonly [what: string, code: string, addresses: VirtqueueAddresses])[] = [
     ['size 0', 'ERR_QUEUE_SIZE', { ...good, size: 0 }],
     ['size 3', 'ERR_QUEUE_SIZE', { ...good, size: 3 }],
     ['a negative size', 'ERR_QUEUE_SIZE', { ...good, size: -8 }],
@@ -134,20 +130,7 @@ describe('rings are checked before they are served', () => {
     ['size NaN', 'ERR_QUEUE_SIZE', { ...good, size: NaN }],
     ['a size above the maximum', 'ERR_QUEUE_SIZE', { ...good, size: 32 }],
     ['a size above what 16 bits allow', 'ERR_QUEUE_SIZE', { ...good, size: MAX_QUEUE_SIZE * 2 }],
-    ['a misaligned descriptor table', 'ERR_QUEUE_ADDRESS', { ...good, descriptorTable: FIRST_REGION + 8 }],
-    ['a misaligned avail ring', 'ERR_QUEUE_ADDRESS', { ...good, availRing: FIRST_REGION + 1 }],
-    ['a misaligned used ring', 'ERR_QUEUE_ADDRESS', { ...good, usedRing: FIRST_REGION + 2 }],
-    ['a descriptor table outside memory', 'ERR_QUEUE_ADDRESS', { ...good, descriptorTable: 0 }],
-    ['an avail ring outside memory', 'ERR_QUEUE_ADDRESS', { ...good, availRing: HOLE }],
-    ['a used ring outside memory', 'ERR_QUEUE_ADDRESS', { ...good, usedRing: 2 ** 40 }],
-    ['a used ring beyond 2^53', 'ERR_QUEUE_ADDRESS', { ...good, usedRing: 2 ** 60 }],
-    [
-      'a descriptor table across the end of a region',
-      'ERR_QUEUE_ADDRESS',
-      { ...good, descriptorTable: HOLE - 64 },
-    ],
-    ['an avail ring across the end of a region', 'ERR_QUEUE_ADDRESS', { ...good, availRing: HOLE - 20 }],
-    ['a used ring across the end of a region', 'ERR_QUEUE_ADDRESS', { ...good, usedRing: HOLE - 68 }],
+    ...misplacedRings.map(([what, addresses]) => [what, 'ERR_QUEUE_ADDRESS', addresses] as const),
   ];
 
   test.each(refusals)('%s is refused at activation', (_, code, addresses) => {

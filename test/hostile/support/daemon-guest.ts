@@ -1,11 +1,12 @@
 import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '@iothreads/core';
-import { closeFd, createEventfd, waitReadable } from '@iothreads/linux';
+import { clearEventfd, closeFd, createEventfd, waitReadable } from '@iothreads/linux';
 import { type FrontEndOptions, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import {
   type Completion,
   HostileGuest,
   REGIONS,
 } from '../../../packages/core/test/robustness/hostile-guest.js';
+import type { GuestRange } from '../../../packages/core/test/support/memory-snapshot.js';
 import type { RingTraits } from '../../../packages/core/test/robustness/row.js';
 import { until } from '../../support/within.js';
 import type { HostileDisk } from './hostile-disk.js';
@@ -26,12 +27,13 @@ export class DaemonGuest extends HostileGuest implements AsyncDisposable {
     this.#errFd = errFd;
   }
 
-  /** Connects to a disk's export; every queue is started. */
+  /** Connects to a disk's export, with everything on it as it was at first. */
   static async connect(
     disk: HostileDisk,
     { queueSize = 8, indirect = true }: RingTraits = {},
     more: FrontEndOptions = {},
   ): Promise<DaemonGuest> {
+    disk.restore();
     const left = featureSet(VIRTIO_F_EVENT_IDX, ...(indirect ? [] : [VIRTIO_F_INDIRECT_DESC]));
     const frontEnd = await VhostUserFrontEnd.connect(disk.socket, {
       regions: REGIONS,
@@ -64,6 +66,27 @@ export class DaemonGuest extends HostileGuest implements AsyncDisposable {
       () => `there were ${completions.length}`,
     );
     return completions;
+  }
+
+  /** The other queues are sound: what lies between the first one and this guest's own buffers is theirs. */
+  override strayWrites(...allowed: GuestRange[]): number[] {
+    const others = this.frontEnd.queues[1]?.addresses.descriptorTable ?? this.header;
+    return super.strayWrites(...allowed, [others, this.header - others]);
+  }
+
+  /** Makes heads available, and lies about how many there are where `availIdx` is given; kicks. */
+  lie(heads: readonly number[], availIdx?: number): void {
+    this.offer(heads);
+    if (availIdx !== undefined) this.availIdx = availIdx;
+    this.frontEnd.queues[0]!.kick();
+  }
+
+  /** A ring that was stopped begins anew behind all that was made available, with nothing in flight. */
+  async startAnew(offered: number): Promise<void> {
+    this.takeCompletions();
+    clearEventfd(this.#errFd);
+    this.availIdx = offered;
+    await this.frontEnd.startQueue(0, offered);
   }
 
   /** Whether the back end has said that the ring is broken. */

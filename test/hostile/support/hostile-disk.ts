@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { DiskTraits } from '../../../packages/core/test/robustness/disks.js';
 import { CAPACITY_SECTORS, freshDisk } from '../../../packages/core/test/robustness/hostile-guest.js';
+import { firstDifference } from '../../../packages/core/test/support/first-difference.js';
 import { fixture } from '../../support/fixture.js';
 
 /** What a disk is like. Its export's id is its serial number. */
@@ -45,6 +46,11 @@ export class HostileDisk {
   /** What is on it. */
   get bytes(): Uint8Array | undefined {
     return this.#image === undefined ? undefined : readFileSync(this.#image);
+  }
+
+  /** Whether not a byte of it has changed. */
+  get isFresh(): boolean {
+    return firstDifference(this.bytes!, freshDisk()) === -1;
   }
 
   /** Everything is as it was at first. */

@@ -147,6 +147,24 @@ export const mistakes: Record<string, Mistake> = {
     fds: (own) => [own.memory()],
     says: 'beyond 2^53',
   },
+  'a region whose size wraps': {
+    request: Request.ADD_MEM_REG,
+    payload: raw(region({ guestAddress: 65536 }), 16, 2n ** 64n - 4096n),
+    fds: (own) => [own.memory()],
+    says: 'beyond 2^53',
+  },
+  'a region whose end wraps in the front end': {
+    request: Request.ADD_MEM_REG,
+    payload: raw(region({ guestAddress: 65536 }), 24, 2n ** 64n - 4096n),
+    fds: (own) => [own.memory()],
+    says: 'beyond 2^53',
+  },
+  'a region whose offset in its file wraps': {
+    request: Request.ADD_MEM_REG,
+    payload: raw(region({ guestAddress: 65536 }), 32, 2n ** 64n - 4096n),
+    fds: (own) => [own.memory()],
+    says: 'beyond 2^53',
+  },
   'a region that reaches beyond its file': {
     request: Request.ADD_MEM_REG,
     payload: region({ guestAddress: 65536, mmapOffset: 8 }),
