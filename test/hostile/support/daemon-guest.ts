@@ -56,12 +56,17 @@ export class DaemonGuest extends HostileGuest implements AsyncDisposable {
     this.offer(heads);
     this.frontEnd.queues[0]!.kick();
     await this.meanwhile();
+    return this.completions(heads.length);
+  }
+
+  /** Waits for so many completions, or for the ring to be broken. @returns what has completed and was not taken yet */
+  async completions(count: number): Promise<Completion[]> {
     const completions: Completion[] = [];
     await until(
-      `${heads.length} completions`,
+      `${count} completions`,
       () => {
         completions.push(...this.takeCompletions());
-        return completions.length >= heads.length || this.broken;
+        return completions.length >= count || this.broken;
       },
       () => `there were ${completions.length}`,
     );

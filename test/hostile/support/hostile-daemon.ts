@@ -5,6 +5,7 @@ import { freshDisk, REGIONS } from '../../../packages/core/test/robustness/hosti
 import { onDisk } from '../../../packages/core/test/robustness/row.js';
 import { firstDifference } from '../../../packages/core/test/support/first-difference.js';
 import { DaemonProcess } from '../../../packages/storage-daemon/test/support/daemon-process.js';
+import { QmpClient } from '../../../packages/storage-daemon/test/support/qmp-client.js';
 import { Scratch } from '../../../packages/storage-daemon/test/support/scratch.js';
 import { DaemonGuest } from './daemon-guest.js';
 import { type DaemonDiskTraits, HostileDisk } from './hostile-disk.js';
@@ -14,30 +15,35 @@ import { type DaemonDiskTraits, HostileDisk } from './hostile-disk.js';
  * nothing wrong, and is looked at whenever somebody else did.
  */
 export class HostileDaemon implements AsyncDisposable {
-  readonly #scratch = new Scratch();
+  readonly #scratch: Scratch;
   readonly #disks: ReadonlyMap<string, HostileDisk>;
   readonly process: DaemonProcess;
   readonly pid: number;
   #forgotten = 0;
   #neighbour!: DaemonGuest;
 
-  private constructor(disks: Readonly<Record<string, DaemonDiskTraits>>, args: readonly string[]) {
+  private constructor(scratch: Scratch, disks: Readonly<Record<string, DaemonDiskTraits>>) {
+    this.#scratch = scratch;
     const all = Object.entries({ neighbour: {}, ...disks });
     this.#disks = new Map(all.map(([id, traits]) => [id, new HostileDisk(this.#scratch.path, id, traits)]));
     this.process = new DaemonProcess([
       '--object=iothread,id=io',
       ...[...this.#disks.values()].flatMap((disk) => disk.args('io')),
-      ...args,
+      `--chardev=socket,id=m,path=${scratch.file('qmp')},server=on,wait=off`,
+      '--monitor=m',
     ]);
     this.pid = this.process.child.pid!;
   }
 
-  /** @param disks by the ids of their exports */
+  /**
+   * @param disks by the ids of their exports
+   * @param scratch goes with the daemon
+   */
   static async start(
     disks: Readonly<Record<string, DaemonDiskTraits>>,
-    args: readonly string[] = [],
+    scratch: Scratch = new Scratch(),
   ): Promise<HostileDaemon> {
-    const daemon = new HostileDaemon(disks, args);
+    const daemon = new HostileDaemon(scratch, disks);
     await daemon.process.ready();
     daemon.#neighbour = await DaemonGuest.connect(daemon.disk('neighbour'));
     return daemon;
@@ -59,6 +65,11 @@ export class HostileDaemon implements AsyncDisposable {
 
   forgetMessages(): void {
     this.#forgotten = this.process.stderr.length;
+  }
+
+  /** Another monitor. */
+  qmp(): Promise<QmpClient> {
+    return QmpClient.connect(this.#scratch.file('qmp'));
   }
 
   disk(id: string): HostileDisk {

@@ -6,8 +6,8 @@ import { fixture } from '../../support/fixture.js';
 
 /** What a disk is like. Its export's id is its serial number. */
 export interface DaemonDiskTraits extends Partial<DiskTraits> {
-  /** A disk of a module instead of an image. */
-  readonly url?: string;
+  /** The `--blockdev` options of a disk that is no image of its own. */
+  readonly node?: string;
 }
 
 /** What one export serves: an image with a known content, unless it is too large for one. */
@@ -19,15 +19,15 @@ export class HostileDisk {
   readonly #writable: boolean;
 
   constructor(directory: string, id: string, traits: DaemonDiskTraits = {}) {
-    const { capacitySectors = CAPACITY_SECTORS, discard = true, readOnly = false, url } = traits;
+    const { capacitySectors = CAPACITY_SECTORS, discard = true, readOnly = false, node } = traits;
     this.id = id;
     this.socket = `${directory}/${id}.sock`;
     this.#writable = !readOnly;
     const image = `${directory}/${id}.img`;
-    const own = capacitySectors === CAPACITY_SECTORS && url === undefined;
+    const own = capacitySectors === CAPACITY_SECTORS && node === undefined;
     this.#image = own ? image : undefined;
     if (own) writeFileSync(image, freshDisk());
-    if (url !== undefined) this.#node = `driver=module,url=${url}`;
+    if (node !== undefined) this.#node = node;
     else if (!own) this.#node = `driver=null-co,size=${capacitySectors * 512}`;
     else if (discard) this.#node = `driver=file,filename=${image},discard=unmap`;
     else this.#node = `driver=module,url=${fixture('file-disk.mjs')},options.path=${image}`;
