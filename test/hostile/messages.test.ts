@@ -24,14 +24,13 @@ class DaemonTarget implements MessageTarget {
     this.#daemon = daemon;
   }
 
-  /** Whatever is opened once and kept is open from now on. */
   async settle(): Promise<void> {
+    // Whatever is opened once and kept is open from now on.
     await this.connect();
     await this.#disconnect();
-    const { pid } = this.#daemon;
-    await until('nobody but the neighbour', () => guestMappings(pid) === this.#daemon.neighbourMappings);
-    this.#mappingsAtRest = guestMappings(pid);
-    this.#fdsAtRest = openFds(pid);
+    this.#fdsAtRest = await this.#daemon.restingFds(this.#daemon.disk(VICTIM));
+    this.#mappingsAtRest = this.guestMappings();
+    await this.#atRest();
   }
 
   async prepare(): Promise<void> {
@@ -65,6 +64,10 @@ class DaemonTarget implements MessageTarget {
   async expectUnharmed(): Promise<void> {
     await this.#disconnect();
     await this.#daemon.expectUnharmed(this.#daemon.disk(VICTIM));
+    await this.#atRest();
+  }
+
+  async #atRest(): Promise<void> {
     await until('all descriptors are closed', () => this.openFds() === this.#fdsAtRest);
     await until('all memory is unmapped', () => this.guestMappings() === this.#mappingsAtRest);
   }

@@ -14,8 +14,12 @@ export class FileGate {
   }
 
   /** The `--blockdev` options of such a disk. */
-  node(how: Completes): string {
-    return `driver=module,url=${fixture('file-gated-disk.mjs')},options.gate=${this.#path},options.how=${how}`;
+  node(how: Completes): object {
+    return {
+      driver: 'module',
+      url: fixture('file-gated-disk.mjs'),
+      options: { gate: this.#path, how },
+    };
   }
 
   /** Shuts it; nobody has come. */

@@ -1,4 +1,4 @@
-import { VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
+import { FrontEndRequests, Request, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import { expect } from 'vitest';
 import { DISKS, type DiskName } from '../../../packages/core/test/robustness/disks.js';
 import { freshDisk, REGIONS } from '../../../packages/core/test/robustness/hostile-guest.js';
@@ -7,6 +7,7 @@ import { firstDifference } from '../../../packages/core/test/support/first-diffe
 import { DaemonProcess } from '../../../packages/storage-daemon/test/support/daemon-process.js';
 import { QmpClient } from '../../../packages/storage-daemon/test/support/qmp-client.js';
 import { Scratch } from '../../../packages/storage-daemon/test/support/scratch.js';
+import { openFds } from '../../../packages/vhost-user/test/support/open-fds.js';
 import { DaemonGuest } from './daemon-guest.js';
 import { type DaemonDiskTraits, HostileDisk } from './hostile-disk.js';
 
@@ -107,6 +108,18 @@ export class HostileDaemon implements AsyncDisposable {
     if (disk.bytes !== undefined) expect(firstDifference(bytes, onDisk(512, 512))).toBe(-1);
     await fresh.close();
     this.expectAlive();
+  }
+
+  /** Descriptors that the process has when nobody is connected to a disk, and everybody who was has been done with. */
+  async restingFds(disk: HostileDisk): Promise<number> {
+    const requests = FrontEndRequests.connect(disk.socket);
+    try {
+      // Its turn comes when the one before it has left nothing behind.
+      await requests.ask(Request.GET_FEATURES);
+      return openFds(this.pid) - 1;
+    } finally {
+      requests.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,7 +7,7 @@ import { fixture } from '../../support/fixture.js';
 /** What a disk is like. Its export's id is its serial number. */
 export interface DaemonDiskTraits extends Partial<DiskTraits> {
   /** The `--blockdev` options of a disk that is no image of its own. */
-  readonly node?: string;
+  readonly node?: object;
 }
 
 /** What one export serves: an image with a known content, unless it is too large for one. */
@@ -15,7 +15,7 @@ export class HostileDisk {
   readonly id: string;
   readonly socket: string;
   readonly #image: string | undefined;
-  readonly #node: string;
+  readonly #node: object;
   readonly #writable: boolean;
 
   constructor(directory: string, id: string, traits: DaemonDiskTraits = {}) {
@@ -27,10 +27,11 @@ export class HostileDisk {
     const own = capacitySectors === CAPACITY_SECTORS && node === undefined;
     this.#image = own ? image : undefined;
     if (own) writeFileSync(image, freshDisk());
+    const options = { path: image };
     if (node !== undefined) this.#node = node;
-    else if (!own) this.#node = `driver=null-co,size=${capacitySectors * 512}`;
-    else if (discard) this.#node = `driver=file,filename=${image},discard=unmap`;
-    else this.#node = `driver=module,url=${fixture('file-disk.mjs')},options.path=${image}`;
+    else if (!own) this.#node = { driver: 'null-co', size: capacitySectors * 512 };
+    else if (discard) this.#node = { driver: 'file', filename: image, discard: 'unmap' };
+    else this.#node = { driver: 'module', url: fixture('file-disk.mjs'), options };
   }
 
   /** Arguments of the daemon that serve it on an iothread. */
@@ -38,7 +39,7 @@ export class HostileDisk {
     const address = `addr.type=unix,addr.path=${this.socket}`;
     const writable = this.#writable ? 'on' : 'off';
     return [
-      `--blockdev=node-name=${this.id},${this.#node}`,
+      `--blockdev=${JSON.stringify({ 'node-name': this.id, ...this.#node })}`,
       `--export=type=vhost-user-blk,id=${this.id},node-name=${this.id},writable=${writable},num-queues=2,iothread=${iothread},${address}`,
     ];
   }
