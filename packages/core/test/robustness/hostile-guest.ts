@@ -33,8 +33,8 @@ export const CAPACITY_SECTORS = 64;
 export const pattern = (i: number): number => (i * 7 + (i >> 9) + 3) & 0xff;
 export const diskPattern = (i: number): number => (i * 5 + (i >> 9) * 11 + 1) & 0xff;
 /** What a disk holds before a test. */
-export const freshDisk = (): Uint8Array =>
-  Uint8Array.from({ length: CAPACITY_SECTORS * 512 }, (_, i) => diskPattern(i));
+export const freshDisk = (): Uint8Array => FRESH.slice();
+const FRESH = Uint8Array.from({ length: CAPACITY_SECTORS * 512 }, (_, i) => diskPattern(i));
 
 /** One descriptor as a driver writes it. */
 export interface RawDescriptor {
