@@ -23,6 +23,7 @@ export {
 export {
   DRIVER_ERROR_CHANNEL,
   failRequest,
+  operationName,
   reportDriverError,
   type BlockOperationName,
   type DriverErrorMessage,

@@ -29,12 +29,14 @@ export interface PoppedChain extends ChainBuffers {
   head: number;
 }
 
-/** The two running indexes: all there is to carry over when a queue without requests in flight changes hands. */
+/** The two running indexes: all there is to carry over when a queue changes hands, besides the heads that are still held. */
 export interface VirtqueueState {
   /** Index of the next avail entry to pop, 16 bits. */
   readonly lastAvail: number;
   /** The used ring's index, 16 bits. */
   readonly usedIdx: number;
+  /** Heads that were popped and are still to be pushed, for `popAgain`; those that the ring hasn't are left out. Default none. */
+  readonly held?: readonly number[];
 }
 
 /** How the device side of a queue is to treat its ring: what was negotiated, and where to go on. */
@@ -102,6 +104,11 @@ export class Virtqueue {
     this.#held = new Uint8Array(ring.size);
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
+    for (const head of options.state?.held ?? []) {
+      if (head >= ring.size || this.holds(head)) continue;
+      this.#held[head] = 1;
+      this.#inFlight++;
+    }
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
@@ -124,7 +131,12 @@ export class Virtqueue {
     return this.#broken;
   }
 
-  /** Where it is in its rings. Another queue can go on from there when nothing is in flight. */
+  /** Whether the chain that begins there has been popped and not been pushed. */
+  holds(head: number): boolean {
+    return this.#held[head] === 1;
+  }
+
+  /** Where it is in its rings. Another queue can go on from there when nothing is in flight but what it is told of as held. */
   get state(): VirtqueueState {
     return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
   }
@@ -161,6 +173,15 @@ export class Virtqueue {
     this.#held[head] = 1;
     this.#inFlight++;
     this.#lastAvail = (last + 1) & 0xffff;
+    chain.head = head;
+    return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
+  }
+
+  /**
+   * Takes a chain once more that is held already: to do it again, or in a queue that has been told of it. The driver may have changed
+   * it meanwhile.
+   */
+  popAgain(head: number, chain: PoppedChain): Popped {
     chain.head = head;
     return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
   }
