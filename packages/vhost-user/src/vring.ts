@@ -16,6 +16,8 @@ export class Vring {
   addresses: VringAddress | undefined;
   /** Index of the next avail entry to take. */
   lastAvail = 0;
+  /** Heads that a paused device keeps while the ring is stopped for a change. */
+  held: readonly number[] = [];
   /** undefined: the front end has not said; then rings of front ends without protocol features are enabled. */
   enabled: boolean | undefined;
   /** Its iothread has it. */

@@ -1,5 +1,5 @@
 // The region in which requests in flight are kept track of: how it is made, handed over, and refused.
-import { InflightTable } from '@iothreads/core';
+import { InflightTable, RING_IDX } from '@iothreads/core';
 import { closeFd, createEventfd, createMemfd } from '@iothreads/linux';
 import {
   decodeInflight,
@@ -208,4 +208,20 @@ test('whatever base a front end names after a crash, the ring goes on behind wha
   const read = frontEnd.queues[0]!.read(4, 512);
   await frontEnd.reconnect(rig.path, () => 0);
   expectBytes(await read, pattern(512, 4));
+});
+
+test('a ring that is stopped right after a crash has done what was in flight', async () => {
+  const gate = new Gate();
+  const rig = await ExportRig.start(gate.drive(), { drainTimeoutMs: 50 });
+  const depth = 40;
+  const frontEnd = await rig.connect({ ...SMALL, queueSize: 128, depth, dataBytes: 512 });
+  const reads = Array.from({ length: depth }, (_, sector) => frontEnd.queues[0]!.read(sector, 512));
+  await gate.came(depth);
+  await rig.server.close();
+  gate.open();
+  rig.server = await rig.export();
+  await frontEnd.reconnect(rig.path);
+  expect(await frontEnd.getVringBase(0)).toBe(depth);
+  expect(frontEnd.queues[0]!.driver.queue.ring.used16[RING_IDX]).toBe(depth);
+  for (const data of await Promise.all(reads)) expectBytes(data, new Uint8Array(512).fill(0xdd));
 });
