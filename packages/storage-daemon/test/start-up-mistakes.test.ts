@@ -27,7 +27,7 @@ describe('a mistake is one line and status 1, and leaves nothing behind', () => 
     [
       'an unknown driver',
       ['--bl', 'nope,node-name=a'],
-      "--bl nope,node-name=a: Parameter 'driver' does not accept value 'nope' (known: file, raw, null-co, null-aio, memory, module)",
+      "--bl nope,node-name=a: Parameter 'driver' does not accept value 'nope' (known: file, raw, null-co, null-aio, memory, module, blkdebug, blklogwrites)",
     ],
     [
       'no node name',

@@ -70,6 +70,8 @@ export class AttachedDevice implements RequestOwner {
   /** Until when the loop was held up by a synchronous request last: what was in flight then took longer for it. */
   #heldUpNs = -Infinity;
   readonly #queues = new ServedQueues();
+  /** Queues with requests that a back end before this one has taken and not completed: before anything new, drained or not. */
+  readonly #resuming: ServedQueue[] = [];
   #inFlight = 0;
   #inTurn = false;
   #onDrained: (() => void) | undefined;
@@ -125,6 +127,7 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
+    this.#resuming.push(...queues.filter(({ virtqueue }) => virtqueue.resubmissions > 0));
   }
 
   /**
@@ -163,6 +166,7 @@ export class AttachedDevice implements RequestOwner {
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
   abandon(): number {
     this.#abandoned = true;
+    this.#resuming.length = 0;
     this.#pool.revoke();
     return this.#inFlight;
   }
@@ -180,13 +184,16 @@ export class AttachedDevice implements RequestOwner {
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
     // Kicks are of no use while nothing can be taken.
-    const more = !this.#full && this.#queues.arm();
+    const more = !this.#full && (this.#resuming.length > 0 || this.#queues.arm());
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return (!this.#full && this.#queues.stir()) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
+    return (
+      (!this.#full && (this.#resuming.length > 0 || this.#queues.stir())) ||
+      (this.#inFlight > 0 && this.driver.hasReady?.() === true)
+    );
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
@@ -225,6 +232,13 @@ export class AttachedDevice implements RequestOwner {
     const queues = this.#queues;
     let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
     let count = 0;
+    for (; this.#resuming.length > 0 && left > 0; left--) {
+      const queue = this.#resuming[0]!;
+      const request = this.#pool.take();
+      if (this.#accept(request, queue, queue.virtqueue.resubmit(request), nowNs))
+        this.#batch[count++] = request;
+      if (queue.virtqueue.resubmissions === 0) this.#resuming.shift();
+    }
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);
       while (left > 0) {
@@ -236,16 +250,22 @@ export class AttachedDevice implements RequestOwner {
           break;
         }
         left--;
-        request.queueIndex = queue.index;
-        request.poppedNs = nowNs;
-        this.#inFlight++;
-        this.#parser.parse(request, popped === Popped.CHAIN);
-        if (request.settled === -1) this.#batch[count++] = request;
-        else this.#answer(request, request.settled);
+        if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
     queues.endRound();
     return count;
+  }
+
+  /** @returns whether a request that was taken goes to the driver */
+  #accept(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
+    request.queueIndex = queue.index;
+    request.poppedNs = nowNs;
+    this.#inFlight++;
+    this.#parser.parse(request, popped === Popped.CHAIN);
+    if (request.settled === -1) return true;
+    this.#answer(request, request.settled);
+    return false;
   }
 
   /** Its requests in flight complete; nothing is taken from it before it is started anew. */
@@ -264,7 +284,7 @@ export class AttachedDevice implements RequestOwner {
 
   #dispatch(count: number, nowNs: number): void {
     const { dispatcher, driver } = this;
-    const canSync = driver.executeSync !== undefined;
+    const canSync = driver.executeSync !== undefined && driver.asyncOnly !== true;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);

@@ -58,7 +58,9 @@ export class ServedQueues {
 
   /** Whether nothing is in flight of those that are being drained. */
   get drained(): boolean {
-    for (const { virtqueue } of this.#draining) if (virtqueue.inFlight > 0) return false;
+    for (const { virtqueue } of this.#draining) {
+      if (virtqueue.inFlight > 0 || virtqueue.resubmissions > 0) return false;
+    }
     return true;
   }
 

@@ -26,6 +26,14 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
     memory,size=<bytes>  a disk in memory, gone with the daemon
     module,url=<module>[,options.<name>=<value>...]
                          a disk of your own in TypeScript or JavaScript
+    blkdebug,image=<node>[,inject-error.0.<option>=<value>...][,seed=<n>]
+                         another node whose requests fail, wait or hang by
+                         rules; options of a rule: iotype, sector, sectors,
+                         errno, once, count, skip, probability, delay-ns,
+                         short-sectors, hang
+    blklogwrites,file=<node>,log.driver=file,log.filename=<path>
+                         another node whose writes and flushes are recorded,
+                         in the format of dm-log-writes
 
   --export [type=]vhost-user-blk,id=<id>,node-name=<node>,
            addr.type=unix,addr.path=<path>[,addr.mode=<octal>]

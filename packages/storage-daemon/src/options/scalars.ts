@@ -93,6 +93,13 @@ export function scalars(dialect: Dialect): OptionWords {
         }
         return value;
       }),
+    fraction: reading((input) => {
+      if (typeof input !== (dialect === 'json' ? 'number' : 'string')) return wrongType('number');
+      const value = /^\d*\.?\d+(e-\d+)?$/.test(String(input)) ? Number(input) : NaN;
+      return value >= 0 && value <= 1
+        ? value
+        : new Wrong(`expects a number from 0 to 1, got ${String(input)}`);
+    }),
     choice: <const Choice extends string>(choices: readonly Choice[]) =>
       reading((input): Choice | Wrong => {
         if (typeof input !== 'string') return wrongType('string');
