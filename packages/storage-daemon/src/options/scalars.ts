@@ -49,8 +49,24 @@ export function textThat(
   );
 }
 
+/** Permission bits of a file, octal in either dialect: JSON has no octal numbers. */
+export function fileMode(text: v.GenericSchema<unknown, string>): v.GenericSchema<unknown, number> {
+  return v.pipe(
+    textThat(
+      text,
+      (mode) => /^0?[0-7]{3}$/.test(mode),
+      (mode) => `must be permission bits in octal, such as 0660, got '${mode}'`,
+    ),
+    v.transform((mode) => Number.parseInt(mode, 8)),
+  );
+}
+
+/** Longest id: it stands in every log line of what has it. */
+export const MAX_ID_LENGTH = 127;
+
 /** QEMU's ids of exports, objects and character devices. */
-export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(id);
+export const isWellFormedId = (id: string): boolean =>
+  id.length <= MAX_ID_LENGTH && /^[A-Za-z][\w.-]*$/.test(id);
 
 const wrongType = (expected: string): Wrong =>
   new Wrong(`Invalid parameter type for '%', expected: ${expected}`);
