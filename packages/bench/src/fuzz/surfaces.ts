@@ -34,6 +34,10 @@ export const SURFACES: Readonly<Record<SurfaceName, SurfaceKind>> = {
     blocking: false,
     create: async () => (await import('./message/message-surface.js')).MessageSurface.create(),
   },
+  daemon: {
+    blocking: false,
+    create: async () => (await import('./message/message-surface.js')).MessageSurface.createForDaemon(),
+  },
   qmp: {
     blocking: true,
     create: async () => (await import('./text/qmp-surface.js')).QmpSurface.create(),
