@@ -46,7 +46,7 @@ export async function playCases(
   const { surface: name, seed, from = 0, cases = Infinity, inputs = Infinity, durationMs = Infinity } = options;
   const report: FuzzReport = { surface: name, seed, cases: 0, inputs: 0 };
   const endMs = performance.now() + durationMs;
-  const surface = (await SURFACES[name].create()) as FuzzSurface;
+  const surface = await openSurface(name);
   let each: unknown;
   try {
     for (let index = from; index < from + cases && report.inputs < inputs; index++) {
@@ -71,13 +71,15 @@ export async function playCases(
   return report;
 }
 
-/** Plays one case, as new. @returns how many inputs were consumed. @throws whatever is wrong */
-export async function playCase(name: SurfaceName, each: unknown): Promise<number> {
-  const surface = (await SURFACES[name].create()) as FuzzSurface;
+/** A surface, to play cases of one's own. */
+export const openSurface = (name: SurfaceName): Promise<FuzzSurface> => SURFACES[name].create();
+
+/** Plays one case, as new. @throws whatever is wrong */
+async function playCase(name: SurfaceName, each: unknown): Promise<void> {
+  const surface = await openSurface(name);
   try {
-    const consumed = await surface.play(each);
+    await surface.play(each);
     await surface.settle?.();
-    return consumed;
   } finally {
     await surface.close?.();
   }
@@ -85,7 +87,7 @@ export async function playCase(name: SurfaceName, each: unknown): Promise<number
 
 /** The case that a seed and an index make. */
 export async function makeCase(name: SurfaceName, seed: number, index: number): Promise<unknown> {
-  const surface = (await SURFACES[name].create()) as FuzzSurface;
+  const surface = await openSurface(name);
   try {
     return surface.make(randomOf(seed, index));
   } finally {
