@@ -3,7 +3,7 @@ import { type FuzzReport, runFuzz, type SurfaceName } from '@iothreads/bench/fuz
 import { afterAll, describe, expect, test } from 'vitest';
 import { seed, seeded } from '../support/random.js';
 
-/** Inputs of each surface; chains, requests and texts are played on threads of their own. */
+/** Inputs of each surface; chains, requests and texts are played in processes of their own. */
 const INPUTS: Partial<Record<SurfaceName, number>> = {
   ring: 450_000,
   request: 420_000,

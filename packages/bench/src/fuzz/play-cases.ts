@@ -32,6 +32,8 @@ const SETTLE_CASES = 2000;
 /** Cases between two looks at the clock. */
 const CLOCK_CASES = 16;
 const REDUCE_MS = 10_000;
+/** Characters of what went wrong. */
+const MOST_TEXT = 2000;
 
 /** Everything about a case follows from these two. */
 const randomOf = (seed: number, index: number): Random =>
@@ -43,7 +45,14 @@ export async function playCases(
   begins: (index: number, report: FuzzReport) => void,
   breaks: (finding: FuzzFinding) => void = () => undefined,
 ): Promise<FuzzReport> {
-  const { surface: name, seed, from = 0, cases = Infinity, inputs = Infinity, durationMs = Infinity } = options;
+  const {
+    surface: name,
+    seed,
+    from = 0,
+    cases = Infinity,
+    inputs = Infinity,
+    durationMs = Infinity,
+  } = options;
   const report: FuzzReport = { surface: name, seed, cases: 0, inputs: 0 };
   const endMs = performance.now() + durationMs;
   const surface = await openSurface(name);
@@ -61,10 +70,15 @@ export async function playCases(
     await surface.settle?.();
   } catch (error) {
     const index = from + report.cases;
-    const finding = (what: string, json: unknown): FuzzFinding => new FuzzFinding(name, seed, index, what, json);
+    const finding = (what: string, json: unknown): FuzzFinding =>
+      new FuzzFinding(name, seed, index, what, json);
     breaks(finding(textOf(error), each));
     await closeQuietly(surface);
-    const reduced = await reduceCase(each as Json, (smaller) => fails(name, smaller), performance.now() + REDUCE_MS);
+    const reduced = await reduceCase(
+      each as Json,
+      (smaller) => fails(name, smaller),
+      performance.now() + REDUCE_MS,
+    );
     throw finding(textOf(error), reduced);
   }
   await surface.close?.();
@@ -116,4 +130,5 @@ async function closeQuietly(surface: FuzzSurface): Promise<void> {
   }
 }
 
-const textOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+const textOf = (error: unknown): string =>
+  (error instanceof Error ? (error.stack ?? error.message) : String(error)).slice(0, MOST_TEXT);

@@ -39,8 +39,9 @@ function* smallerOnes(value: Json): Generator<Json> {
       for (const smaller of smallerOnes(element)) yield list.with(i, smaller);
     }
   } else if (typeof value === 'object' && value !== null) {
-    for (const [key, inner] of Object.entries(value) as [string, Json][]) {
-      for (const smaller of smallerOnes(inner)) yield { ...value, [key]: smaller };
+    const fields = value as Readonly<Record<string, Json>>;
+    for (const [key, inner] of Object.entries(fields)) {
+      for (const smaller of smallerOnes(inner)) yield { ...fields, [key]: smaller };
     }
   }
 }

@@ -1,7 +1,17 @@
 import type { Random } from '../stress/random.js';
 
 /** What is fuzzed. */
-export const SURFACE_NAMES = ['ring', 'shift', 'request', 'race', 'message', 'daemon', 'qmp', 'command', 'keyval'] as const;
+export const SURFACE_NAMES = [
+  'ring',
+  'shift',
+  'request',
+  'race',
+  'message',
+  'daemon',
+  'qmp',
+  'command',
+  'keyval',
+] as const;
 export type SurfaceName = (typeof SURFACE_NAMES)[number];
 
 /** JSON: a case can be kept in a file and played again. */

@@ -1,9 +1,9 @@
 import type { FuzzSurface, SurfaceName } from './surface.js';
 
 interface SurfaceKind {
-  /** Plays on a thread of its own: whatever hangs there can be ended. The others wait for their answers with a deadline. */
+  /** Plays in a process of its own: whatever hangs can be ended. The others wait for their answers with a deadline. */
   readonly blocking: boolean;
-  readonly create: () => Promise<FuzzSurface<any>>;
+  readonly create: () => Promise<FuzzSurface>;
 }
 
 /** How each surface is made; what it needs is loaded then. */

@@ -1,4 +1,12 @@
-import { closeFd, createEventfd, createMemfd, createSocketPair, MemoryMap, signalEventfd, viewOf } from '@iothreads/linux';
+import {
+  closeFd,
+  createEventfd,
+  createMemfd,
+  createSocketPair,
+  MemoryMap,
+  signalEventfd,
+  viewOf,
+} from '@iothreads/linux';
 import { closeSync, openSync } from 'node:fs';
 import { type FdKind, MEMORY_BYTES, QUEUES, ringAt, SMALL_BYTES } from './message-case.js';
 

@@ -13,7 +13,7 @@ import type { Random } from '../../stress/random.js';
 import { oddNumber } from '../ring/request-plan.js';
 
 /** What can come along with a message. */
-export const FD_KINDS = ['memory', 'small', 'readonly', 'eventfd', 'socket', 'pipe', 'null'] as const;
+const FD_KINDS = ['memory', 'small', 'readonly', 'eventfd', 'socket', 'pipe', 'null'] as const;
 export type FdKind = (typeof FD_KINDS)[number];
 
 /** One message of a front end, right or wrong. */
@@ -79,7 +79,11 @@ const negotiation: readonly Good[] = [
   { request: Request.SET_PROTOCOL_FEATURES, payload: encodeU64(PROTOCOL_FEATURES) },
   { request: Request.SET_FEATURES, payload: encodeU64(FEATURES) },
 ];
-const shareMemory: Good = { request: Request.SET_MEM_TABLE, payload: encodeMemoryTable([REGION]), fds: ['memory'] };
+const shareMemory: Good = {
+  request: Request.SET_MEM_TABLE,
+  payload: encodeMemoryTable([REGION]),
+  fds: ['memory'],
+};
 const startOf = (index: number): Good[] => [
   { request: Request.SET_VRING_NUM, payload: encodeVringState({ index, num: 16 }) },
   { request: Request.SET_VRING_BASE, payload: encodeVringState({ index, num: 0 }) },
@@ -151,7 +155,10 @@ function makeStep(random: Random, { request, payload, fds = [] }: Good, mistakes
     case 4:
       return { ...step, fds: fds.slice(1) };
     case 5:
-      return { ...step, fds: [...fds, ...Array.from({ length: random.pick([1, 1, 2, 40]) }, () => random.pick(FD_KINDS))] };
+      return {
+        ...step,
+        fds: [...fds, ...Array.from({ length: random.pick([1, 1, 2, 40]) }, () => random.pick(FD_KINDS))],
+      };
     case 6:
       return { ...step, fds: fds.map(() => random.pick(FD_KINDS)) };
     default:
@@ -166,7 +173,15 @@ function spoil(random: Random, payload: Uint8Array): Uint8Array {
   const view = new DataView(bytes.buffer);
   const at = 4 * random.below(Math.floor(bytes.length / 4));
   const value = view.getUint32(at, true);
-  const other = random.pick([value + 1, value - 1, value ^ 0x8000_0000, value + 4096, value - 8, oddNumber(random), random.below(4)]);
+  const other = random.pick([
+    value + 1,
+    value - 1,
+    value ^ 0x8000_0000,
+    value + 4096,
+    value - 8,
+    oddNumber(random),
+    random.below(4),
+  ]);
   view.setUint32(at, other, true);
   return bytes;
 }

@@ -82,7 +82,8 @@ export class MessageSurface implements FuzzSurface<MessageCase> {
     }
     // Behind it comes a question that is always answered, so that it is known when the message has been dealt with.
     const question = request === Request.GET_FEATURES ? Request.GET_PROTOCOL_FEATURES : Request.GET_FEATURES;
-    if (!sendAll(requests, message, along) || !sendAll(requests, encodeMessage(question, 0, EMPTY), [])) return false;
+    if (!sendAll(requests, message, along) || !sendAll(requests, encodeMessage(question, 0, EMPTY), []))
+      return false;
     const wrong = whyWrong(step, QUEUES);
     for (let answers = 0; ; answers++) {
       const answer = await requests.receive();
@@ -94,8 +95,10 @@ export class MessageSurface implements FuzzSurface<MessageCase> {
         if (answers === 0 && wrong !== undefined) throw new Error(`${told} by nothing, though ${wrong}`);
         return true;
       }
-      if (answers > 0 || answer.request !== request) throw new Error(`${told} by ${answer.request}, twice or out of turn`);
-      if (wrong !== undefined && !isRefusal(step, answer.payload)) throw new Error(`${told} well, though ${wrong}`);
+      if (answers > 0 || answer.request !== request)
+        throw new Error(`${told} by ${answer.request}, twice or out of turn`);
+      if (wrong !== undefined && !isRefusal(step, answer.payload))
+        throw new Error(`${told} well, though ${wrong}`);
     }
   }
 
@@ -117,13 +120,17 @@ export class MessageSurface implements FuzzSurface<MessageCase> {
 
   /** A front end that does everything right is served, and memory is not collected. */
   async settle(): Promise<void> {
-    const frontEnd = await VhostUserFrontEnd.connect(this.#host.path, { memoryBytes: 1 << 20, dataBytes: 4096 });
+    const frontEnd = await VhostUserFrontEnd.connect(this.#host.path, {
+      memoryBytes: 1 << 20,
+      dataBytes: 4096,
+    });
     try {
       const written = Uint8Array.from({ length: 4096 }, (_, i) => i * 31);
       const queue = frontEnd.queues[0]!;
       await within(queue.write(8, written), 'a write');
       const read = await within(queue.read(8, 4096), 'a read');
-      if (Buffer.compare(read, written) !== 0) throw new Error('a good front end reads what it has not written');
+      if (Buffer.compare(read, written) !== 0)
+        throw new Error('a good front end reads what it has not written');
     } finally {
       await frontEnd.close();
     }
@@ -155,4 +162,3 @@ function isRefusal({ request, flags }: MessageStep, payload: Uint8Array): boolea
   if (request === Request.GET_CONFIG) return payload.length === 0;
   return (flags & NEED_REPLY) !== 0 && payload.length === 8 && payload[0] !== 0;
 }
-

@@ -7,7 +7,14 @@ import { addressesOf, DISK_BUFFER_BYTES, DISK_MARGIN, diskIn, FRESH_DISK } from 
 import { GOOD_READ, hasReadSector } from '../ring/good-case.js';
 import { DATA_REGION, FRESH_RAM, offsetOf, RAM_BYTES, regionsOf, TABLE_REGION } from '../ring/guest-ram.js';
 import { DISK_SECTORS } from '../ring/reference-device.js';
-import { AVAIL_RING, HEADERS, MAX_QUEUE_SIZE, type RingCase, USED_RING, writeCase } from '../ring/ring-case.js';
+import {
+  AVAIL_RING,
+  HEADERS,
+  MAX_QUEUE_SIZE,
+  type RingCase,
+  USED_RING,
+  writeCase,
+} from '../ring/ring-case.js';
 import type { FuzzSurface } from '../surface.js';
 import { type Change, makeRaceCase, MOST_BYTES, type RaceBatch, type RaceCase } from './race-case.js';
 

@@ -6,6 +6,7 @@ export const DISK_SECTORS = 16;
 /** What GET_ID answers. */
 export const SERIAL = 'fuzz-0123456789abcdefgh';
 const SERIAL_BYTES = 20;
+const HEADER_BYTES = 16;
 const MAX_CHAIN = 1026;
 const SECTOR = 512;
 const LARGEST_RANGE = 32768;
@@ -24,6 +25,8 @@ const INDIRECT = 4;
 const OK = 0;
 const IOERR = 1;
 const UNSUPP = 2;
+
+type Words = [number, number, number, number];
 
 interface Chain {
   sound: boolean;
@@ -188,12 +191,11 @@ export class ReferenceDevice {
     if (writable.length === 0) return answer(-1, IOERR);
     const inBytes = sum(writable) - 1;
     const status = nth(writable, inBytes);
-    const outBytes = sum(readable) - 16;
+    const outBytes = sum(readable) - HEADER_BYTES;
     if (!sound || outBytes < 0) return answer(status, IOERR);
-    const header = new DataView(this.#gather(readable, 0, 16).buffer);
-    const type = header.getUint32(0, true) & 0x7fff_ffff;
-    const sectorHigh = header.getUint32(12, true);
-    const sector = header.getUint32(8, true);
+    const type = this.#word(readable, 0) & 0x7fff_ffff;
+    const sector = this.#word(readable, 8);
+    const sectorHigh = this.#word(readable, 12);
     const { readOnly } = this.#case;
     const fits = (high: number, first: number, bytes: number): boolean =>
       high === 0 && first * SECTOR + bytes <= DISK_SECTORS * SECTOR;
@@ -211,7 +213,7 @@ export class ReferenceDevice {
         if (readOnly || inBytes > 0 || outBytes % SECTOR !== 0 || outBytes > LARGEST_TRANSFER) break;
         if (!fits(sectorHigh, sector, outBytes)) break;
         const execute = (): readonly [number, number] => {
-          this.disk.set(this.#gather(readable, 16, outBytes), sector * SECTOR);
+          this.#gather(readable, this.disk.subarray(sector * SECTOR, sector * SECTOR + outBytes));
           return [OK, 0];
         };
         return { head, status, execute };
@@ -229,11 +231,8 @@ export class ReferenceDevice {
         if (!this.#case.ranges) return answer(status, UNSUPP);
         if (outBytes === 0 || outBytes % 16 !== 0 || inBytes > 0) break;
         if (outBytes > 16) return answer(status, UNSUPP);
-        const range = new DataView(this.#gather(readable, 16, 16).buffer);
-        const first = range.getUint32(0, true);
-        const sectors = range.getUint32(8, true);
-        const flags = range.getUint32(12, true);
-        if (sectors > LARGEST_RANGE || !fits(range.getUint32(4, true), first, sectors * SECTOR)) break;
+        const [first, high, sectors, flags] = [16, 20, 24, 28].map((at) => this.#word(readable, at)) as Words;
+        if (sectors > LARGEST_RANGE || !fits(high, first, sectors * SECTOR)) break;
         if (flags !== 0 && (type === 11 || flags !== 1)) return answer(status, UNSUPP);
         const execute = (): readonly [number, number] => {
           this.disk.fill(0, first * SECTOR, (first + sectors) * SECTOR);
@@ -247,17 +246,22 @@ export class ReferenceDevice {
     return answer(status, IOERR);
   }
 
-  /** Bytes of a list of ranges, in their order. */
-  #gather(ranges: readonly RamRange[], skip: number, byteLength: number): Uint8Array {
-    const bytes = new Uint8Array(byteLength);
-    let before = -skip;
+  /** The 32-bit word that begins with byte `at` of the ranges. */
+  #word(ranges: readonly RamRange[], at: number): number {
+    const [offset, size] = ranges[0]!;
+    if (at + 4 <= size) return this.#view.getUint32(offset + at, true);
+    const bytes = [0, 1, 2, 3].map((i) => this.ram[nth(ranges, at + i)]!);
+    return bytes.reduceRight((word, byte) => word * 256 + byte, 0);
+  }
+
+  /** Copies what stands behind the header in a list of ranges. */
+  #gather(ranges: readonly RamRange[], target: Uint8Array): void {
+    let before = -HEADER_BYTES;
     for (const [offset, size] of ranges) {
-      const from = Math.max(0, -before);
-      const to = Math.min(size, byteLength - before);
-      if (from < to) bytes.set(this.ram.subarray(offset + from, offset + to), before + from);
+      const skip = Math.max(0, -before);
+      if (skip < size) target.set(this.ram.subarray(offset + skip, offset + size), before + skip);
       before += size;
     }
-    return bytes;
   }
 
   #scatter(ranges: readonly RamRange[], bytes: Uint8Array): void {

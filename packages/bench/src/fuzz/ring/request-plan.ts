@@ -4,7 +4,7 @@ import { HEADERS, STATUSES } from './ring-case.js';
 import { DISK_SECTORS } from './reference-device.js';
 
 /** A buffer of a chain; the address as one number. */
-export interface Piece {
+interface Piece {
   readonly address: number;
   readonly byteLength: number;
   readonly writable: boolean;

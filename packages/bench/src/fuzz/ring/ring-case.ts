@@ -72,10 +72,7 @@ export function writeCase(each: RingCase, ram: DataView): void {
   }
 }
 
-function writeDescriptor(
-  ram: DataView,
-  [at, high, low, byteLength, flags, next]: DescriptorEntry,
-): void {
+function writeDescriptor(ram: DataView, [at, high, low, byteLength, flags, next]: DescriptorEntry): void {
   const first = offsetOf(at);
   // It may lie on the seam of two regions, which are not neighbours in RAM.
   const second = at % 16 === 0 ? first + 8 : offsetOf(at + 8);

@@ -23,7 +23,9 @@ const TABLES_END = RING_REGION + 0x1000;
 const LONG_TABLES = [1024, 1025, 1026, 1027, 1100];
 
 const FLAGS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 0x10, 0x80, 0x8000, 0xffff];
-const LENGTHS = [0, 1, 2, 8, 15, 16, 17, 32, 48, 511, 512, 513, 1024, 4096, 4097, 0x8000, 0x7fff_ffff, 0x8000_0000];
+const LENGTHS = [
+  0, 1, 2, 8, 15, 16, 17, 32, 48, 511, 512, 513, 1024, 4096, 4097, 0x8000, 0x7fff_ffff, 0x8000_0000,
+];
 const HUGE_LENGTHS = [0xffff_fe00, 0xffff_fff0, 0xffff_ffff];
 const HIGH_HALVES = [0, 0, 1, 2, 0xfff, 0x1000, 0x1f_ffff, 0x20_0000, 0x7fff_ffff, 0xffff_ffff];
 const PLACES = [
@@ -121,7 +123,8 @@ class RingGenerator {
     const room = queueSize - this.#free;
     const tableRoom = Math.floor((TABLES_END - this.#tablesEnd) / DESCRIPTOR_BYTES);
     let direct = pieces.length;
-    if (random.chance(0.4) && tableRoom >= pieces.length) direct = random.chance(0.7) ? 0 : random.below(direct);
+    if (random.chance(0.4) && tableRoom >= pieces.length)
+      direct = random.chance(0.7) ? 0 : random.below(direct);
     const indirect = direct < pieces.length;
     const count = direct + (indirect ? 1 : 0);
     if (count > room) return -1;
@@ -129,7 +132,13 @@ class RingGenerator {
     this.#free += count;
     const more = (last: boolean): number => (last ? 0 : NEXT);
     for (let i = 0; i < direct; i++) {
-      this.#put(DESCRIPTOR_TABLE + (first + i) * DESCRIPTOR_BYTES, plan, i, more(i + 1 === count), first + i + 1);
+      this.#put(
+        DESCRIPTOR_TABLE + (first + i) * DESCRIPTOR_BYTES,
+        plan,
+        i,
+        more(i + 1 === count),
+        first + i + 1,
+      );
     }
     if (indirect) {
       const table = this.#tableFor(pieces.length - direct);
@@ -205,7 +214,14 @@ class RingGenerator {
       case 4:
         return [at, high, low, (byteLength + random.pick([-16, -1, 1, 16])) >>> 0, flags, next];
       case 5:
-        return [at, random.pick(HIGH_HALVES), random.chance(0.5) ? low : oddNumber(random), byteLength, flags, next];
+        return [
+          at,
+          random.pick(HIGH_HALVES),
+          random.chance(0.5) ? low : oddNumber(random),
+          byteLength,
+          flags,
+          next,
+        ];
       default: {
         const place = random.pick(PLACES) + random.pick([-512, -16, -1, 0, 0, 0, 1, 8, 0x7f0, 0xff0, 0xfff]);
         const address = Math.max(0, place) + (random.chance(0.1) ? FAR_REGION : 0);

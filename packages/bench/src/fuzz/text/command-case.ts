@@ -15,11 +15,35 @@ const COMMANDS = 16;
 
 /** Files and sockets stay where they are, whatever else is changed. */
 const PATHS = [`${DIRECTORY}/a`, `${DIRECTORY}/b`, `${DIRECTORY}/disk.img`, `${DIRECTORY}/none/x`, ''];
-const IDS = ['a', 'b', 'io0', 'node0', 'node1', 'none', '', '0', 'é', 'a b', '#block000', 'x'.repeat(40), '__proto__', '/'];
+const IDS = [
+  'a',
+  'b',
+  'io0',
+  'node0',
+  'node1',
+  'none',
+  '',
+  '0',
+  'é',
+  'a b',
+  '#block000',
+  'x'.repeat(40),
+  '__proto__',
+  '/',
+];
+const ODD_TEXTS = ['', 'on', '1', 'null', '\u0000', 'toString', 'x'.repeat(5000)];
+const ODD_NUMBERS = [0, -1, 1, 1.5, 512, 513, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 1e300];
 const ODD: readonly Json[] = [
-  ...['', 'on', '1', 'null', '\u0000', 'toString', 'x'.repeat(5000)],
-  ...[0, -1, 1, 1.5, 512, 513, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 1e300],
-  ...[true, false, null, [], {}, [null], [[]], { a: 1 }],
+  ...ODD_TEXTS,
+  ...ODD_NUMBERS,
+  true,
+  false,
+  null,
+  [],
+  {},
+  [null],
+  [[]],
+  { a: 1 },
 ];
 
 const disk = (random: Random): Json =>
@@ -48,8 +72,14 @@ const GOOD: readonly (readonly [string, (random: Random) => Json])[] = [
   ['object-del', (random) => ({ id: random.pick(IDS) })],
   ['query-iothreads', () => ({})],
   ['qom-list', (random) => ({ path: random.pick(['/', '/objects', '/chardevs', '/objects/io0', '//', '']) })],
-  ['qom-get', (random) => ({ path: '/objects/io0', property: random.pick(['type', 'poll-grow', '__proto__']) })],
-  ['x-blockdev-set-iothread', (random) => ({ 'node-name': random.pick(IDS), iothread: random.pick(['io0', null]) })],
+  [
+    'qom-get',
+    (random) => ({ path: '/objects/io0', property: random.pick(['type', 'poll-grow', '__proto__']) }),
+  ],
+  [
+    'x-blockdev-set-iothread',
+    (random) => ({ 'node-name': random.pick(IDS), iothread: random.pick(['io0', null]) }),
+  ],
   ['query-blockstats', () => ({ 'query-nodes': true })],
   ['block-latency-histogram-set', (random) => ({ id: random.pick(IDS), boundaries: [10, 50, 100] })],
   ['query-version', () => ({})],
@@ -57,6 +87,17 @@ const GOOD: readonly (readonly [string, (random: Random) => Json])[] = [
 ];
 /** Takes a thread: rarely. */
 const OBJECT_ADD = ['object-add', { 'qom-type': 'iothread', id: 'io0', 'poll-max-ns': 5000 }] as const;
+
+const NO_NAMES = ['toString', 'hasOwnProperty', '__proto__', 'constructor', 'nbd-server-start', '', 'Quit'];
+const NO_COMMANDS: readonly Json[] = [null, 5, 'quit', true, [], [1], {}];
+
+/** All that can be done. */
+export const NAMES: ReadonlySet<unknown> = new Set([
+  ...GOOD.map(([name]) => name),
+  OBJECT_ADD[0],
+  'qmp_capabilities',
+  'quit',
+]);
 
 function chardev(random: Random): Json {
   const addr = { type: 'unix', data: { path: random.pick(PATHS) } };
@@ -66,7 +107,13 @@ function chardev(random: Random): Json {
 function blockExport(random: Random): Json {
   const addr = random.chance(0.9) ? { type: 'unix', path: random.pick(PATHS) } : { type: 'fd', str: '99' };
   const id = random.pick(IDS);
-  return { type: 'vhost-user-blk', id, 'node-name': random.pick(['node0', 'node1', 'none']), addr, writable: true };
+  return {
+    type: 'vhost-user-blk',
+    id,
+    'node-name': random.pick(['node0', 'node1', 'none']),
+    addr,
+    writable: true,
+  };
 }
 
 export function makeCommandCase(random: Random): CommandCase {
@@ -75,9 +122,11 @@ export function makeCommandCase(random: Random): CommandCase {
 
 function makeCommand(random: Random, id: number): Json {
   const [name, make] = random.pick(GOOD);
+  if (random.chance(0.03)) return random.pick(NO_COMMANDS);
   let command: Json = { execute: name, arguments: make(random), id };
   if (random.chance(0.02)) command = { execute: OBJECT_ADD[0], arguments: OBJECT_ADD[1], id };
   if (!random.chance(0.5)) return command;
+  if (random.chance(0.1)) return { ...(command as Fields), execute: random.pick(NO_NAMES) };
   if (random.chance(0.1)) return mutate(random, command);
   return { ...(command as Fields), arguments: mutate(random, (command as Fields)['arguments']!) };
 }
@@ -85,7 +134,8 @@ function makeCommand(random: Random, id: number): Json {
 /** Makes one mistake somewhere in a value; where files are is none of them. */
 function mutate(random: Random, value: Json): Json {
   if (typeof value !== 'object' || value === null) return random.pick(ODD);
-  if (Array.isArray(value)) return random.chance(0.5) ? random.pick(ODD) : [...(value as Json[]), random.pick(ODD)];
+  if (Array.isArray(value))
+    return random.chance(0.5) ? random.pick(ODD) : [...(value as Json[]), random.pick(ODD)];
   const fields = value as Fields;
   const keys = Object.keys(fields);
   if (keys.length === 0 || random.chance(0.1)) return { ...fields, [random.pick(IDS)]: random.pick(ODD) };
@@ -93,7 +143,10 @@ function mutate(random: Random, value: Json): Json {
   const { [key]: inner, ...rest } = fields;
   if (random.chance(0.2)) return rest;
   if (key === 'path' || key === 'filename' || key === 'driver') {
-    return { ...rest, [key]: random.pick<Json>(key === 'driver' ? ['file', 'raw', 'nbd', 5] : [...PATHS, 7, null]) };
+    return {
+      ...rest,
+      [key]: random.pick<Json>(key === 'driver' ? ['file', 'raw', 'nbd', 5] : [...PATHS, 7, null]),
+    };
   }
   return { ...rest, [key]: random.chance(0.5) ? mutate(random, inner!) : random.pick(ODD) };
 }

@@ -6,7 +6,7 @@ import { ScratchDirectory } from '../../load/scratch-directory.js';
 import type { Random } from '../../stress/random.js';
 import type { FuzzSurface } from '../surface.js';
 import { within } from '../within.js';
-import { type CommandCase, DIRECTORY, makeCommandCase } from './command-case.js';
+import { type CommandCase, DIRECTORY, makeCommandCase, NAMES } from './command-case.js';
 import { startDaemon } from './storage-daemon-parts.js';
 
 interface Reply {
@@ -61,15 +61,23 @@ function check(commands: CommandCase['commands'], replies: readonly Reply[]): vo
     throw new Error(`${commands.length} commands have had ${replies.length - 1} answers`);
   }
   for (const [i, { return: result, error, id }] of replies.entries()) {
-    const command = commands[i] ?? { id: 'last' };
+    const command = i < commands.length ? commands[i] : { id: 'last' };
     const given = typeof command === 'object' && command !== null && 'id' in command ? command.id : undefined;
     const where = `answer ${i} to ${JSON.stringify(command)}`;
-    if (JSON.stringify(id) !== JSON.stringify(given)) throw new Error(`${where} has the id ${JSON.stringify(id)}`);
+    if (JSON.stringify(id) !== JSON.stringify(given))
+      throw new Error(`${where} has the id ${JSON.stringify(id)}`);
     if ((result === undefined) === (error === undefined)) throw new Error(`${where} is neither, or both`);
-    if (error === undefined) continue;
+    if (error === undefined) {
+      if (!isKnown(command)) throw new Error(`${where} is that it was done`);
+      continue;
+    }
     if (!CLASSES.includes(error.class) || error.desc === '' || /\p{Cc}/u.test(error.desc)) {
       throw new Error(`${where} is ${JSON.stringify(error)}`);
     }
   }
   if (replies.at(-1)!.error !== undefined) throw new Error('a good command fails');
 }
+
+/** Whether it is a command at all; the last one is. */
+const isKnown = (command: unknown): boolean =>
+  typeof command === 'object' && command !== null && (!('execute' in command) || NAMES.has(command.execute));

@@ -21,15 +21,82 @@ export interface KeyvalCase {
 }
 
 const TEXTS = 24;
-const KEYS = ['a', 'b', 'a.b', 'a.0', 'a.1', 'a.2', 'a.b.c', 'b.0.x', 'b.1.x', 'id', 'x-y_z', 'no', 'nowait', 'wait', 'server'];
-const ODD_KEYS = ['', '.', 'a.', '.a', 'a..b', '0', 'a.00', 'a.01', 'a.9999', 'a.10000', '__proto__', 'constructor', 'é', 'a b'];
-const VALUES = ['', '1', 'on', 'off', 'x', ',,', 'a,,b', '=', 'a=b', ',,,,', '\n', '0x10', '18446744073709551616', 'é'];
-const ALPHABET = [',', ',,', '=', '.', '0', '1', 'a', '-', '_', ' ', '\0', '\n', '"', '{', 'é', '\u{1F600}', 'no'];
+const KEYS = [
+  'a',
+  'b',
+  'a.b',
+  'a.0',
+  'a.1',
+  'a.2',
+  'a.b.c',
+  'b.0.x',
+  'b.1.x',
+  'id',
+  'x-y_z',
+  'no',
+  'nowait',
+  'wait',
+  'server',
+];
+const ODD_KEYS = [
+  '',
+  '.',
+  'a.',
+  '.a',
+  'a..b',
+  '0',
+  'a.00',
+  'a.01',
+  'a.9999',
+  'a.10000',
+  '__proto__',
+  'constructor',
+  'é',
+  'a b',
+];
+const VALUES = [
+  '',
+  '1',
+  'on',
+  'off',
+  'x',
+  ',,',
+  'a,,b',
+  '=',
+  'a=b',
+  ',,,,',
+  '\n',
+  '0x10',
+  '18446744073709551616',
+  'é',
+];
+const ALPHABET = [
+  ',',
+  ',,',
+  '=',
+  '.',
+  '0',
+  '1',
+  'a',
+  '-',
+  '_',
+  ' ',
+  '\0',
+  '\n',
+  '"',
+  '{',
+  'é',
+  '\u{1F600}',
+  'no',
+];
 
 /** Good options, to begin with. */
 const OPTIONS: readonly (readonly [OptionName, string])[] = [
   ['blockdev', 'file,node-name=disk,filename=/var/disk.img,cache.direct=on,read-only=off'],
-  ['blockdev', 'driver=raw,node-name=w,offset=512,size=1024,file.driver=null-co,file.node-name=n,file.size=65536'],
+  [
+    'blockdev',
+    'driver=raw,node-name=w,offset=512,size=1024,file.driver=null-co,file.node-name=n,file.size=65536',
+  ],
   ['blockdev', 'null-co,node-name=null0,size=1048576,latency-ns=1000,read-zeroes=on'],
   ['blockdev', '{"driver":"file","node-name":"d","filename":"/x","cache":{"direct":true}}'],
   ['export', 'vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=/run/x,writable=on,num-queues=4'],
@@ -91,7 +158,8 @@ function makeText(random: Random): string {
     const key = random.pick(random.chance(0.95) ? KEYS : ODD_KEYS);
     return random.chance(0.9) ? `${key}=${random.pick(VALUES)}` : key;
   });
-  if (random.chance(0.01)) parts.push(`${'a.'.repeat(25 + random.below(10))}b=1`, `${'k'.repeat(120 + random.below(10))}=1`);
+  if (random.chance(0.01))
+    parts.push(`${'a.'.repeat(25 + random.below(10))}b=1`, `${'k'.repeat(120 + random.below(10))}=1`);
   const text = parts.join(',');
   return random.chance(0.3) ? mutateText(random, text, ALPHABET) : text;
 }
@@ -109,7 +177,8 @@ function attempt(read: () => unknown): unknown {
 function checkPrototypes(value: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== (Array.isArray(value) ? Array.prototype : null)) throw new Error('an object has inherited something');
+  if (prototype !== (Array.isArray(value) ? Array.prototype : null))
+    throw new Error('an object has inherited something');
   for (const inner of Object.values(value)) checkPrototypes(inner);
 }
 

@@ -18,7 +18,8 @@ export function mutateText(random: Random, text: string, alphabet: readonly stri
         result = result.slice(0, at) + random.pick(alphabet) + result.slice(at + 1);
         break;
       case 3:
-        result = result.slice(0, at) + result.slice(at, at + byteLength).repeat(2) + result.slice(at + byteLength);
+        result =
+          result.slice(0, at) + result.slice(at, at + byteLength).repeat(2) + result.slice(at + byteLength);
         break;
       default:
         result = result.slice(0, at);

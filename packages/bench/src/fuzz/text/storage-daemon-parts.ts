@@ -39,7 +39,7 @@ export function expectMistake(error: unknown): asserts error is Mistake {
 
 /** Reads an option of the command line: its name without dashes, and its value. */
 export type ReadOption = (name: OptionName, text: string) => unknown;
-export const OPTION_NAMES = ['blockdev', 'export', 'object', 'chardev', 'monitor'] as const;
+const OPTION_NAMES = ['blockdev', 'export', 'object', 'chardev', 'monitor'] as const;
 export type OptionName = (typeof OPTION_NAMES)[number];
 
 /** How the command line reads these options, with all that is checked of them. */
