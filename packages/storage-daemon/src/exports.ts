@@ -20,12 +20,15 @@ export class Exports {
   readonly #graph: BlockGraph;
   readonly #iothreads: IOThreads;
   readonly #log: Log;
+  readonly #admission: Promise<void>;
   readonly #exports = new Map<string, BlockExport>();
 
-  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log) {
+  /** @param admission resolves when front ends may be served */
+  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log, admission: Promise<void>) {
     this.#graph = graph;
     this.#iothreads = iothreads;
     this.#log = log;
+    this.#admission = admission;
   }
 
   /**
@@ -70,6 +73,7 @@ export class Exports {
         logicalBlockSize: options['logical-block-size'] ?? 512,
         numQueues,
         iothreads,
+        admission: this.#admission,
       },
       (level, message) => {
         this.#log.write(level, `export '${id}': ${message}`);

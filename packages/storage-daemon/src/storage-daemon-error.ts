@@ -14,6 +14,8 @@ export type StorageDaemonErrorCode =
   | 'ERR_SOCKET'
   | 'ERR_PIDFILE'
   | 'ERR_DAEMONIZE'
+  /** The user that the daemon is to run as can't be had. */
+  | 'ERR_PRIVILEGES'
   /** QMP's class CommandNotFound. */
   | 'ERR_COMMAND_NOT_FOUND'
   /** QMP's class DeviceNotFound. */

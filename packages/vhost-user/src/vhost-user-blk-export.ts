@@ -23,6 +23,8 @@ export interface VhostUserBlkOptions {
   readonly numQueues?: number | undefined;
   /** One or more; the queues are dealt out to them. */
   readonly iothreads: readonly string[];
+  /** Nobody is served before this resolves; connections wait. Closing the export ends the wait. */
+  readonly admission?: Promise<void> | undefined;
   /** For how long to wait for requests in flight before that is told, and waited on for; default 30 000. */
   readonly drainTimeoutMs?: number;
 }
@@ -65,7 +67,7 @@ export class VhostUserBlkExport {
       log.error('queues were lost with their iothread: connection closed');
       this.#session.stop();
     });
-    this.#served = this.#serve();
+    this.#served = this.#serve(options.admission);
   }
 
   /**
@@ -130,8 +132,9 @@ export class VhostUserBlkExport {
     this.#socket.remove();
   }
 
-  async #serve(): Promise<void> {
+  async #serve(admission: Promise<void> | undefined): Promise<void> {
     const { log, writeCache } = this.#owner;
+    if (admission !== undefined) await Promise.race([admission, this.#listener.closed]);
     for (;;) {
       const fd = await this.#listener.accept((error) => {
         log.warning(`no connection can be taken: ${error.message}`);

@@ -1,6 +1,7 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
 import type { ExportedDevice, ExportedQueue } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
+import type { InflightRegion } from './inflight-region.js';
 import { MemoryTable } from './memory-table.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
 import type { VringAddress } from './protocol/vring-payloads.js';
@@ -13,6 +14,7 @@ export class Vrings {
   readonly #rings: readonly Vring[];
   #memory = MemoryTable.EMPTY;
   #features = 0n;
+  #inflight: InflightRegion | undefined;
 
   constructor(device: ExportedDevice) {
     this.#device = device;
@@ -138,11 +140,25 @@ export class Vrings {
     await this.#startComplete();
   }
 
+  /** Where requests in flight are kept track of, for all rings. What was there before is unmapped. */
+  async setInflight(region: InflightRegion | undefined): Promise<void> {
+    let before = region;
+    try {
+      await this.#startAgain(this.#rings, () => {
+        before = this.#inflight;
+        this.#inflight = region;
+      });
+    } finally {
+      before?.unmap();
+    }
+  }
+
   /** The connection is gone: stops everything and gives everything back. @throws as long as requests are in flight */
   async end(): Promise<void> {
     await this.#stop(this.#rings);
     for (const ring of this.#rings) ring.closeFds();
     await this.setMemory(MemoryTable.EMPTY);
+    await this.setInflight(undefined);
   }
 
   /** Starts all rings that are complete and don't run yet. */
@@ -173,11 +189,17 @@ export class Vrings {
     for (const { index } of queues) {
       this.#rings[index]!.running = true;
       this.#rings[index]!.refused = false;
+      if (this.#inflight !== undefined) this.#callOnce(this.#rings[index]!);
     }
     if (mistakes.length > 0) throw mistakes[0];
   }
 
-  /** The one place that says where a ring goes on. */
+  /** What a back end before this one has completed may have gone unnoticed, if it was killed before it called. */
+  #callOnce({ callFd }: Vring): void {
+    if (callFd !== NO_FD) signalEventfd(callFd);
+  }
+
+  /** The one place that says where a ring goes on: its table of requests in flight, where there is one, outranks `lastAvail`. */
   #queueOf(ring: Vring): ExportedQueue {
     const addresses = ring.locate(this.#memory);
     return {
@@ -185,6 +207,7 @@ export class Vrings {
       addresses,
       features: this.#features & this.#device.offeredFeatures,
       state: { lastAvail: ring.lastAvail, usedIdx: ring.usedIdx(this.#memory, addresses) },
+      inflightAddress: this.#inflight?.addressOf(ring.index, ring.size),
       kickFd: ring.kickFd ?? NO_FD,
       callFd: ring.callFd,
       errFd: ring.errFd,

@@ -232,7 +232,7 @@ const mistakes: Record<string, Mistake> = {
     request: Request.ADD_MEM_REG,
     payload: region({ guestAddress: 65537, size: 4096 }),
     fds: () => [memory()],
-    says: 'must be multiples of 8',
+    says: 'must be a multiple of 8',
   },
   'a region that is no file': {
     request: Request.ADD_MEM_REG,

@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type ChainBuffers, DescriptorWalker } from './descriptor-chain.js';
+import type { InflightTable } from './inflight-table.js';
 import {
   passesEvent,
   RING_ENTRIES,
@@ -47,6 +48,11 @@ export interface VirtqueueOptions {
   readonly maxSize?: number;
   /** Where to go on; a fresh queue starts at 0, 0. */
   readonly state?: VirtqueueState;
+  /**
+   * Keeps what is in flight where the next back end finds it. What the one before has left there outranks `state.lastAvail`, and has to be
+   * taken by `resubmit` before anything new is popped.
+   */
+  readonly inflight?: InflightTable | undefined;
 }
 
 /**
@@ -84,8 +90,11 @@ export class Virtqueue {
   #publishedIdx: number;
   #inFlight = 0;
   #broken = false;
+  readonly #inflightTable: InflightTable | undefined;
+  /** Heads that a back end before this one has taken and not completed, in its order. */
+  #resubmissions: readonly number[] = [];
 
-  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does */
+  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does; `ERR_INFLIGHT` */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
     const ring = new SplitRing(memory, addresses, options.maxSize);
     this.#memory = memory;
@@ -102,6 +111,12 @@ export class Virtqueue {
     this.#held = new Uint8Array(ring.size);
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
+    this.#inflightTable = options.inflight;
+    const left = options.inflight?.recover(this.#usedIdx);
+    if (left === undefined) return;
+    this.#resubmissions = left;
+    // What was taken has been completed, or is still in flight.
+    this.#lastAvail = this.#seenAvail = (this.#usedIdx + left.length) & 0xffff;
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
@@ -136,6 +151,18 @@ export class Virtqueue {
     return (this.#seenAvail - this.#lastAvail) & 0xffff;
   }
 
+  /** Requests that a back end before this one has taken and not completed: for `resubmit`. */
+  get resubmissions(): number {
+    return this.#resubmissions.length;
+  }
+
+  /** Takes the next of those: a write may be done twice, which changes nothing. */
+  resubmit(chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
+    const [head, ...rest] = this.#resubmissions;
+    this.#resubmissions = rest;
+    return this.#hold(head!, chain);
+  }
+
   /** Whether there is something to pop, at the cost of a plain read: for loops that look all the time. */
   hasNew(): boolean {
     return this.#avail[RING_IDX] !== this.#lastAvail && !this.#broken;
@@ -158,9 +185,14 @@ export class Virtqueue {
     }
     const head = this.#avail[RING_ENTRIES + (last & this.#mask)]!;
     if (head >= this.size || this.#held[head] === 1) return this.#break();
+    this.#lastAvail = (last + 1) & 0xffff;
+    if (this.#inflightTable !== undefined) this.#inflightTable.take(head);
+    return this.#hold(head, chain);
+  }
+
+  #hold(head: number, chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
     this.#held[head] = 1;
     this.#inFlight++;
-    this.#lastAvail = (last + 1) & 0xffff;
     chain.head = head;
     return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
   }
@@ -181,6 +213,7 @@ export class Virtqueue {
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     this.#held[head] = 0;
     this.#inFlight--;
+    if (this.#inflightTable !== undefined) this.#inflightTable.complete(head);
   }
 
   /**
@@ -194,6 +227,7 @@ export class Virtqueue {
     this.#publishedIdx = after;
     // Sequentially consistent: the entries are visible before the index, and the driver's wish is read after it.
     Atomics.store(this.#used16, RING_IDX, after);
+    if (this.#inflightTable !== undefined) this.#inflightTable.published(after);
     if (this.#eventIdx) {
       return passesEvent(Atomics.load(this.#avail, this.#ring.usedEventIndex), after, before);
     }

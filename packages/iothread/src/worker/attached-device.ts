@@ -115,6 +115,22 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
+    for (const queue of queues) this.#resubmit(queue);
+  }
+
+  /** What a back end before this one had taken and not completed, in its order: before anything new, and all at once. */
+  #resubmit(queue: ServedQueue): void {
+    const { virtqueue } = queue;
+    while (virtqueue.resubmissions > 0) {
+      const nowNs = this.#host.nowNs();
+      let count = 0;
+      for (let left = Math.min(BATCH, virtqueue.resubmissions); left > 0; left--) {
+        const request = this.#pool.take();
+        if (this.#accept(request, queue, virtqueue.resubmit(request), nowNs)) this.#batch[count++] = request;
+      }
+      if (count > 0) this.#dispatch(count, nowNs);
+      this.#publish();
+    }
   }
 
   /**
@@ -225,16 +241,22 @@ export class AttachedDevice implements RequestOwner {
           break;
         }
         left--;
-        request.queueIndex = queue.index;
-        request.poppedNs = nowNs;
-        this.#inFlight++;
-        this.#parser.parse(request, popped === Popped.CHAIN);
-        if (request.settled === -1) this.#batch[count++] = request;
-        else this.#answer(request, request.settled);
+        if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
     queues.endRound();
     return count;
+  }
+
+  /** @returns whether a request that was taken goes to the driver */
+  #accept(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
+    request.queueIndex = queue.index;
+    request.poppedNs = nowNs;
+    this.#inFlight++;
+    this.#parser.parse(request, popped === Popped.CHAIN);
+    if (request.settled === -1) return true;
+    this.#answer(request, request.settled);
+    return false;
   }
 
   /** Its requests in flight complete; nothing is taken from it before it is started anew. */
@@ -253,7 +275,7 @@ export class AttachedDevice implements RequestOwner {
 
   #dispatch(count: number, nowNs: number): void {
     const { dispatcher, driver } = this;
-    const canSync = driver.executeSync !== undefined;
+    const canSync = driver.executeSync !== undefined && driver.asyncOnly !== true;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);

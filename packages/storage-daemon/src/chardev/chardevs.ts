@@ -8,11 +8,20 @@ export class Chardevs {
   /** Ids of those that a monitor has. */
   readonly #busy = new Set<string>();
   readonly #stopping: AbortSignal;
+  readonly #mayWait: () => boolean;
   readonly #stdioAllowed: boolean;
 
-  /** @param stopping ends waiting for a client */
-  constructor(options: { readonly stopping: AbortSignal; readonly stdioAllowed: boolean }) {
+  /**
+   * @param options.stopping ends waiting for a client
+   * @param options.mayWait whether `wait=on` does
+   */
+  constructor(options: {
+    readonly stopping: AbortSignal;
+    readonly mayWait: () => boolean;
+    readonly stdioAllowed: boolean;
+  }) {
     this.#stopping = options.stopping;
+    this.#mayWait = options.mayWait;
     this.#stdioAllowed = options.stdioAllowed;
   }
 
@@ -27,7 +36,8 @@ export class Chardevs {
 
   async #socket(options: SocketChardevOptions): Promise<Chardev> {
     const { SocketChardev } = await import('./socket-chardev.js');
-    return SocketChardev.open(options, this.#stopping);
+    const wait = (options.wait ?? true) && this.#mayWait();
+    return SocketChardev.open({ ...options, wait }, this.#stopping);
   }
 
   async #stdio(id: string): Promise<Chardev> {

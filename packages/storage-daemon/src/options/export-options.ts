@@ -1,7 +1,7 @@
 import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { inBothDialects, isWellFormedId, textThat } from './scalars.js';
+import { fileMode, inBothDialects, isWellFormedId, textThat } from './scalars.js';
 
 /** An export as `--export` and `block-export-add` describe it. */
 export interface ExportOptions {
@@ -9,7 +9,7 @@ export interface ExportOptions {
   readonly id: string;
   readonly 'node-name': string;
   readonly addr:
-    | { readonly type: 'unix'; readonly path: string }
+    | { readonly type: 'unix'; readonly path: string; readonly mode?: number | undefined }
     /** A listening socket that was inherited: the number of its descriptor. */
     | { readonly type: 'fd'; readonly str: number };
   readonly writable?: boolean | undefined;
@@ -47,6 +47,7 @@ function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOpti
       (path) => path !== '' && !path.includes('\0'),
       () => 'must be a path',
     ),
+    mode: v.optional(fileMode(text)),
   });
   const fd = fields({
     type: v.literal('fd'),

@@ -8,7 +8,15 @@ import {
   viewOf,
 } from '@iothreads/linux';
 import { closeSync, openSync } from 'node:fs';
-import { type FdKind, MEMORY_BYTES, QUEUES, ringAt, SMALL_BYTES } from './message-case.js';
+import {
+  type FdKind,
+  INFLIGHT,
+  INFLIGHT_STRIDE,
+  MEMORY_BYTES,
+  QUEUES,
+  ringAt,
+  SMALL_BYTES,
+} from './message-case.js';
 
 const HEADERS = 0xc000;
 const DATA = 0xd000;
@@ -72,6 +80,15 @@ export class FrontEndFiles {
         view.setUint16(table + 0x1000 + 4 + 2 * chain, first, true);
       }
       view.setUint16(table + 0x1000 + 2, CHAINS, true);
+      // The first is said to have been in flight when the last back end was killed, and so is one that was never made available.
+      const inflight = INFLIGHT + ring * INFLIGHT_STRIDE;
+      view.setUint16(inflight + 8, 1, true);
+      view.setUint16(inflight + 10, 16, true);
+      view.setUint16(inflight + 12, 200 * ring, true);
+      for (const head of [0, 7]) {
+        view.setUint8(inflight + 16 + 16 * head, 1);
+        view.setBigUint64(inflight + 16 + 16 * head + 8, 2n ** 64n - BigInt(head), true);
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 import {
   encodeConfigAccess,
+  encodeInflight,
   encodeMemoryTable,
   encodeSingleRegion,
   encodeU64,
@@ -42,12 +43,16 @@ const USER_ADDRESS = 0x7000_0000;
 export const MEMORY_BYTES = 0x1_0000;
 export const SMALL_BYTES = 0x1000;
 export const QUEUES = 2;
+/** Where memory has tables of requests in flight, as if a back end had been killed. */
+export const INFLIGHT = 0xe000;
+/** Bytes of one queue's, rounded up. */
+export const INFLIGHT_STRIDE = 320;
 /** Each ring's, in memory: the parts lie 0x1000 apart. */
 export const ringAt = (index: number): number => index * 0x4000;
 
 const VERSION = 1;
 const ACK = VERSION | FLAG_NEED_REPLY;
-const PROTOCOL_FEATURES = 0x8629n;
+const PROTOCOL_FEATURES = 0x9629n;
 /** VERSION_1, protocol features, EVENT_IDX, INDIRECT_DESC, and some of virtio-blk's. */
 const FEATURES = 0x1_7000_0e44n;
 const REGION = { guestAddress: 0, size: MEMORY_BYTES, userAddress: USER_ADDRESS, mmapOffset: 0 };
@@ -60,6 +65,20 @@ interface Good {
 }
 
 const EMPTY = new Uint8Array();
+
+const tracked = (random: Random, mmapOffset: number): Parameters<typeof encodeInflight>[0] => ({
+  mmapSize: 0x1000,
+  mmapOffset,
+  numQueues: 1 + random.below(QUEUES),
+  queueSize: 16,
+});
+
+const setInflight = (random: Random): Good => ({
+  request: Request.SET_INFLIGHT_FD,
+  // What another back end has left, or anything, or nothing.
+  payload: encodeInflight(tracked(random, random.pick([INFLIGHT, INFLIGHT, 0, 0xf000]))),
+  fds: ['memory'],
+});
 
 const addressOf = (index: number): Uint8Array =>
   encodeVringAddress({
@@ -123,12 +142,18 @@ const others: readonly ((random: Random) => Good)[] = [
     request: random.pick([Request.GET_QUEUE_NUM, Request.GET_MAX_MEM_SLOTS, Request.GET_PROTOCOL_FEATURES]),
     payload: EMPTY,
   }),
+  (random) => ({
+    request: Request.GET_INFLIGHT_FD,
+    payload: encodeInflight(tracked(random, 0)),
+  }),
+  setInflight,
   (random) => ({ request: random.pick([Request.SET_OWNER, Request.RESET_OWNER]), payload: EMPTY }),
 ];
 
 /** A front end that starts as it should, goes on as it likes, and makes mistakes on the way. */
 export function makeMessageCase(random: Random): MessageCase {
   const good = [...(random.chance(0.95) ? negotiation : []), ...(random.chance(0.9) ? [shareMemory] : [])];
+  if (random.chance(0.2)) good.push(setInflight(random));
   if (random.chance(0.7)) good.push(...startOf(0));
   if (random.chance(0.3)) good.push(...startOf(1));
   const more = random.below(24);

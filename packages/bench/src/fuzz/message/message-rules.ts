@@ -23,6 +23,8 @@ const PAYLOAD_BYTES: Readonly<Record<number, number | undefined>> = {
   [Request.GET_CONFIG]: undefined,
   [Request.SET_CONFIG]: undefined,
   [Request.GET_MAX_MEM_SLOTS]: 0,
+  [Request.GET_INFLIGHT_FD]: undefined,
+  [Request.SET_INFLIGHT_FD]: undefined,
   [Request.ADD_MEM_REG]: 40,
   [Request.REM_MEM_REG]: 40,
 };
@@ -77,6 +79,20 @@ export function whyWrong({ request, flags, payload, fds }: MessageStep, queues: 
       return fds.length > 1 ? 'too many files' : undefined;
     case Request.SET_BACKEND_REQ_FD:
       return fds.length === 1 ? undefined : 'a socket belongs to it';
+    case Request.GET_INFLIGHT_FD:
+      if (bytes.length !== 20 && bytes.length !== 24) return 'it is too short or too long';
+      if (bytes.readUInt16LE(16) > queues) return 'there are not so many queues';
+      return fds.length > 0 ? 'no descriptor belongs to it' : undefined;
+    case Request.SET_INFLIGHT_FD: {
+      if (bytes.length !== 20 && bytes.length !== 24) return 'it is too short or too long';
+      const [fd] = fds;
+      if (fds.length !== 1 || (fd !== 'memory' && fd !== 'small')) return 'a file belongs to it';
+      const byteLength = bytes.readUInt16LE(16) * (16 + 16 * bytes.readUInt16LE(18));
+      if (bytes.readBigUInt64LE(0) < byteLength) return 'there is no room for its queues';
+      return bytes.readBigUInt64LE(8) + BigInt(byteLength) > FILE_BYTES[fd]
+        ? 'it reaches beyond its file'
+        : undefined;
+    }
     case Request.SET_VRING_NUM: {
       const size = bytes.readUInt32LE(4);
       return size < 1 || size > 32768 || (size & (size - 1)) !== 0 ? 'that is no size of a ring' : undefined;

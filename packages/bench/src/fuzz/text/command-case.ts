@@ -52,6 +52,7 @@ const disk = (random: Random): Json =>
     { driver: 'memory', 'node-name': 'node1', size: 65536 },
     { driver: 'file', 'node-name': 'node0', filename: PATHS[2]!, cache: { direct: false } },
     { driver: 'raw', 'node-name': 'node1', offset: 512, size: 1024, file: 'node0' },
+    { driver: 'blkdebug', 'node-name': 'faulty', image: random.pick(['node0', 'node1']) },
     { driver: 'raw', 'node-name': 'w', file: { driver: 'raw', file: { driver: 'null-co', size: 4096 } } },
   ]);
 
@@ -82,6 +83,9 @@ const GOOD: readonly (readonly [string, (random: Random) => Json])[] = [
   ],
   ['query-blockstats', () => ({ 'query-nodes': true })],
   ['block-latency-histogram-set', (random) => ({ id: random.pick(IDS), boundaries: [10, 50, 100] })],
+  ['x-blkdebug-query', (random) => ({ 'node-name': random.pick(IDS) })],
+  ['x-blkdebug-set-rules', faults],
+  ['x-query-supervision', () => ({})],
   ['query-version', () => ({})],
   ['query-commands', () => ({})],
 ];
@@ -98,6 +102,11 @@ export const NAMES: ReadonlySet<unknown> = new Set([
   'qmp_capabilities',
   'quit',
 ]);
+
+function faults(random: Random): Json {
+  const rule = { iotype: 'write', errno: 5, sector: random.below(20), once: true };
+  return { 'node-name': random.pick(['faulty', 'node0']), 'inject-error': [rule] };
+}
 
 function chardev(random: Random): Json {
   const addr = { type: 'unix', data: { path: random.pick(PATHS) } };

@@ -63,6 +63,9 @@ export const SYNTAX: Readonly<Record<OptionName, KeyvalSyntax>> = {
   monitor: { impliedKey: 'chardev', switches: true },
 };
 
+/** Nobody starts this one again. */
+const ALONE = { supervisorPid: undefined, restarts: { count: 0, recent: [] } };
+
 /** A daemon in this process, and conversations with it. */
 export interface Daemon {
   /** Talks to one client until its input ends. Rejects where a client has found a bug. */
@@ -79,7 +82,11 @@ interface StorageDaemon {
 export async function startDaemon(): Promise<Daemon> {
   const { Log } = (await load('log.js')) as { Log: new (sink: (line: string) => void) => unknown };
   const daemons = (await load('storage-daemon.js')) as {
-    StorageDaemon: new (log: unknown, options: { readonly stdioAllowed: boolean }) => StorageDaemon;
+    StorageDaemon: new (
+      log: unknown,
+      supervision: unknown,
+      options: { readonly stdioAllowed: boolean },
+    ) => StorageDaemon;
   };
   const { QmpSession } = (await load('qmp/qmp-session.js')) as {
     QmpSession: new (
@@ -91,7 +98,7 @@ export async function startDaemon(): Promise<Daemon> {
   const { executeCommand } = (await load('qmp/execute-command.js')) as {
     executeCommand: (daemon: StorageDaemon, name: string, args: unknown) => Promise<unknown>;
   };
-  const daemon = new daemons.StorageDaemon(new Log(() => undefined), { stdioAllowed: false });
+  const daemon = new daemons.StorageDaemon(new Log(() => undefined), ALONE, { stdioAllowed: false });
   return {
     talk: (client) =>
       new QmpSession(
