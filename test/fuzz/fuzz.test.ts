@@ -28,7 +28,7 @@ describe(seeded('nothing breaks'), () => {
         reports.push(report);
       }
     },
-    200_000,
+    400_000,
   );
 
   afterAll(() => {

@@ -15,6 +15,6 @@ describe(seeded('nothing breaks'), () => {
       const report = await runFuzz({ surface, seed, inputs });
       expect(report.inputs).toBeGreaterThanOrEqual(inputs);
     },
-    120_000,
+    300_000,
   );
 });

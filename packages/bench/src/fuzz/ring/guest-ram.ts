@@ -29,6 +29,10 @@ const OFFSETS: readonly number[] = REGIONS.map((_, index) =>
   REGIONS.slice(0, index).reduce((sum, [, size]) => sum + size + GUARD_BYTES, GUARD_BYTES),
 );
 
+/** The same as `REGIONS`, for what is asked all the time. */
+const STARTS = Float64Array.from(REGIONS, ([start]) => start);
+const ENDS = Float64Array.from(REGIONS, ([start, size]) => start + size);
+
 export const RAM_BYTES = OFFSETS.at(-1)! + REGIONS.at(-1)![1] + GUARD_BYTES;
 
 /** What RAM holds before a case has been written into it. */
@@ -60,9 +64,8 @@ export function locate(high: number, low: number, byteLength: number): RamRange[
   while (left > 0) {
     const index = indexOfRegion(address);
     if (index === -1) return undefined;
-    const [start, size] = REGIONS[index]!;
-    const part = Math.min(left, start + size - address);
-    ranges.push([OFFSETS[index]! + address - start, part]);
+    const part = Math.min(left, ENDS[index]! - address);
+    ranges.push([OFFSETS[index]! + address - STARTS[index]!, part]);
     address += part;
     left -= part;
   }
@@ -72,13 +75,12 @@ export function locate(high: number, low: number, byteLength: number): RamRange[
 /** Where in RAM a guest address is that is known to be in a region. */
 export function offsetOf(address: number): number {
   const index = indexOfRegion(address);
-  return OFFSETS[index]! + address - REGIONS[index]![0];
+  return OFFSETS[index]! + address - STARTS[index]!;
 }
 
 function indexOfRegion(address: number): number {
-  for (let i = 0; i < REGIONS.length; i++) {
-    const [start, size] = REGIONS[i]!;
-    if (address >= start && address < start + size) return i;
+  for (let i = 0; i < STARTS.length; i++) {
+    if (address >= STARTS[i]! && address < ENDS[i]!) return i;
   }
   return -1;
 }

@@ -55,7 +55,7 @@ export const TABLES = RING_REGION + 0x600;
 
 /** Writes what the driver did. */
 export function writeCase(each: RingCase, ram: DataView): void {
-  for (const [at, value] of each.words) ram.setUint32(offsetOf(at), value, true);
+  for (const word of each.words) ram.setUint32(offsetOf(word[0]), word[1], true);
   for (const [at, count, high, low, byteLength, flags, next] of each.runs) {
     for (let i = 0; i < count; i++)
       writeDescriptor(ram, [at + 16 * i, high, low, byteLength, flags, next + i]);
@@ -72,12 +72,14 @@ export function writeCase(each: RingCase, ram: DataView): void {
   }
 }
 
-function writeDescriptor(ram: DataView, [at, high, low, byteLength, flags, next]: DescriptorEntry): void {
+function writeDescriptor(ram: DataView, fields: DescriptorEntry): void {
+  // By index: this is done more often than anything else.
+  const at = fields[0];
   const first = offsetOf(at);
   // It may lie on the seam of two regions, which are not neighbours in RAM.
   const second = at % 16 === 0 ? first + 8 : offsetOf(at + 8);
-  ram.setUint32(first, low, true);
-  ram.setUint32(first + 4, high, true);
-  ram.setUint32(second, byteLength, true);
-  ram.setUint32(second + 4, (flags | (next << 16)) >>> 0, true);
+  ram.setUint32(first, fields[2], true);
+  ram.setUint32(first + 4, fields[1], true);
+  ram.setUint32(second, fields[3], true);
+  ram.setUint32(second + 4, (fields[4] | (fields[5] << 16)) >>> 0, true);
 }
