@@ -25,7 +25,7 @@ class Ring {
     return new Virtqueue(this.#allocator.memory, this.#addresses, {
       indirect: false,
       eventIdx: false,
-      state: { lastAvail: 0, usedIdx: this.usedIdx },
+      state: { lastAvail: this.usedIdx, usedIdx: this.usedIdx },
       inflight: new InflightTable(this.table.buffer, 0, SIZE),
     });
   }
@@ -63,6 +63,7 @@ function takeAll(queue: Virtqueue): number[] {
 
 test('a queue that was not used before begins where it is told', () => {
   const ring = new Ring();
+  expect(new InflightTable(ring.table.buffer, 0, SIZE).used).toBe(false);
   const queue = ring.serve();
   expect(queue.resubmissions).toBe(0);
   expect(queue.state).toEqual({ lastAvail: 0, usedIdx: 0 });

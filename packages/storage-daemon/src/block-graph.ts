@@ -11,10 +11,13 @@ import type {
   NestedBlockdev,
   RawBlockdev,
 } from './options/blockdev-options.js';
-import { StorageDaemonError } from './storage-daemon-error.js';
+import { checkRoom, StorageDaemonError } from './storage-daemon-error.js';
 
 /** What the system says of images that may be read but not written. */
 const NOT_WRITABLE = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** Nodes that there can be. They may stand on each other, and are gone through from top to bottom. */
+export const MAX_NODES = 4096;
 
 /** The nodes by their names, and which of them are made of others. */
 export class BlockGraph {
@@ -28,7 +31,7 @@ export class BlockGraph {
 
   /**
    * Makes a node, and the children that are described in it. Its drive is open when this resolves.
-   * @throws StorageDaemonError `ERR_PARAMETER`, `ERR_DUPLICATE_ID`, `ERR_NOT_FOUND`
+   * @throws StorageDaemonError `ERR_PARAMETER`, `ERR_DUPLICATE_ID`, `ERR_NOT_FOUND`, `ERR_LIMIT`
    * @throws BlockDriverError when the drive can't be used
    */
   async add(options: BlockdevOptions): Promise<BlockNode> {
@@ -39,6 +42,7 @@ export class BlockGraph {
   }
 
   async #add(options: BlockdevOptions): Promise<BlockNode> {
+    checkRoom(this.#nodes.size, MAX_NODES, 'nodes');
     const name = options['node-name'] ?? `#block${String(this.#generated++).padStart(3, '0')}`;
     if (this.#nodes.has(name)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);

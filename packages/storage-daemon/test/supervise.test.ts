@@ -1,6 +1,6 @@
 import { VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import { once } from 'node:events';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, ftruncateSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -240,6 +240,24 @@ test('an inherited socket outlives the crash: who connects meanwhile is served',
     await frontEnd.close();
   }
   expect(await restarted(scratch, daemon, 1)).toMatchObject({ restarts: 1 });
+  expect(await daemon.stop()).toMatchObject({ code: 0 });
+});
+
+test('a front end that takes its memory away ends the daemon, and only for a moment', async () => {
+  using scratch = new Scratch();
+  await using daemon = new DaemonProcess(supervised(scratch));
+  await daemon.ready();
+  const frontEnd = await VhostUserFrontEnd.connect(scratch.file('vhost'), { dataBytes: BLOCK });
+  await frontEnd.queues[0]!.write(8, new Uint8Array(BLOCK).fill(9));
+  // From here on nobody may look into that memory, this process included.
+  for (const { fd } of frontEnd.regions) ftruncateSync(fd, 0);
+  frontEnd.queues[0]!.kick();
+  const report = await restarted(scratch, daemon, 1);
+  expect(report['recent-restarts']).toMatchObject([{ reason: 'SIGBUS' }]);
+  await frontEnd.close();
+  const next = await VhostUserFrontEnd.connect(scratch.file('vhost'), { dataBytes: BLOCK });
+  expect((await next.queues[0]!.read(8, BLOCK)).every((byte) => byte === 9)).toBe(true);
+  await next.close();
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });
 

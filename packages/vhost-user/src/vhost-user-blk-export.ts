@@ -30,7 +30,7 @@ export interface VhostUserBlkOptions {
 }
 
 /** Queues where the operator has not chosen: front ends ask for one each virtual CPU. */
-const DEFAULT_NUM_QUEUES = 64;
+export const DEFAULT_NUM_QUEUES = 64;
 
 /** A disk at a socket, for one virtual machine at a time; the next one is served when the one before has left. */
 export class VhostUserBlkExport {

@@ -147,6 +147,7 @@ export class Vrings {
       await this.#startAgain(this.#rings, () => {
         before = this.#inflight;
         this.#inflight = region;
+        for (const ring of this.#rings) ring.takesOver = region !== undefined;
       });
     } finally {
       before?.unmap();
@@ -189,7 +190,8 @@ export class Vrings {
     for (const { index } of queues) {
       this.#rings[index]!.running = true;
       this.#rings[index]!.refused = false;
-      if (this.#inflight !== undefined) this.#callOnce(this.#rings[index]!);
+      if (this.#rings[index]!.takesOver) this.#callOnce(this.#rings[index]!);
+      this.#rings[index]!.takesOver = false;
     }
     if (mistakes.length > 0) throw mistakes[0];
   }
@@ -199,15 +201,22 @@ export class Vrings {
     if (callFd !== NO_FD) signalEventfd(callFd);
   }
 
-  /** The one place that says where a ring goes on: its table of requests in flight, where there is one, outranks `lastAvail`. */
+  /**
+   * The one place that says where a ring goes on. Where another back end has been, nobody but its table knows: front ends send all
+   * kinds of things as the base of such a ring.
+   */
   #queueOf(ring: Vring): ExportedQueue {
     const addresses = ring.locate(this.#memory);
+    const usedIdx = ring.usedIdx(this.#memory, addresses);
+    const inflightAddress = this.#inflight?.addressOf(ring.index, ring.size);
+    const wasServed = ring.takesOver && this.#inflight!.wasUsed(ring.index);
     return {
       index: ring.index,
       addresses,
       features: this.#features & this.#device.offeredFeatures,
-      state: { lastAvail: ring.lastAvail, usedIdx: ring.usedIdx(this.#memory, addresses) },
-      inflightAddress: this.#inflight?.addressOf(ring.index, ring.size),
+      // What the table has as in flight is added to that.
+      state: { lastAvail: wasServed ? usedIdx : ring.lastAvail, usedIdx },
+      inflightAddress,
       kickFd: ring.kickFd ?? NO_FD,
       callFd: ring.callFd,
       errFd: ring.errFd,

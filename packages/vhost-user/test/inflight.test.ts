@@ -184,3 +184,28 @@ test('a table that can not be: its ring is not started, and another region mends
   closeFd(fd);
   expectBytes(await frontEnd.queues[0]!.read(0, 512), pattern(512, 1));
 });
+
+test('a ring that is started again goes on where its front end says, as one without a region does', async () => {
+  const rig = await ExportRig.start();
+  const frontEnd = await rig.connect(SMALL);
+  const { driver } = frontEnd.queues[0]!;
+  await frontEnd.queues[0]!.write(0, pattern(512, 1));
+  // Two entries that are good for nothing are skipped.
+  driver.queue.makeAvailable(40);
+  driver.queue.makeAvailable(41);
+  const base = await frontEnd.getVringBase(0);
+  driver.publish();
+  await frontEnd.startQueue(0, base + 2);
+  expectBytes(await frontEnd.queues[0]!.read(0, 512), pattern(512, 1));
+});
+
+test('whatever base a front end names after a crash, the ring goes on behind what was done', async () => {
+  const rig = await ExportRig.start();
+  const frontEnd = await rig.connect(SMALL);
+  for (let i = 0; i < 5; i++) await frontEnd.queues[0]!.write(i, pattern(512, i));
+  await rig.server.close();
+  rig.server = await rig.export();
+  const read = frontEnd.queues[0]!.read(4, 512);
+  await frontEnd.reconnect(rig.path, () => 0);
+  expectBytes(await read, pattern(512, 4));
+});

@@ -49,8 +49,8 @@ export interface VirtqueueOptions {
   /** Where to go on; a fresh queue starts at 0, 0. */
   readonly state?: VirtqueueState;
   /**
-   * Keeps what is in flight where the next back end finds it. What the one before has left there outranks `state.lastAvail`, and has to be
-   * taken by `resubmit` before anything new is popped.
+   * Keeps what is in flight where the next back end finds it. What the one before has left there has to be taken by `resubmit`
+   * before anything new is popped, and outranks `state.lastAvail`.
    */
   readonly inflight?: InflightTable | undefined;
 }
@@ -92,7 +92,7 @@ export class Virtqueue {
   #broken = false;
   readonly #inflightTable: InflightTable | undefined;
   /** Heads that a back end before this one has taken and not completed, in its order. */
-  #resubmissions: readonly number[] = [];
+  #resubmissions: readonly number[];
 
   /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does; `ERR_INFLIGHT` */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
@@ -112,11 +112,10 @@ export class Virtqueue {
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
     this.#inflightTable = options.inflight;
-    const left = options.inflight?.recover(this.#usedIdx);
-    if (left === undefined) return;
-    this.#resubmissions = left;
+    this.#resubmissions = options.inflight?.recover(this.#usedIdx) ?? [];
+    const left = this.#resubmissions.length;
     // What was taken has been completed, or is still in flight.
-    this.#lastAvail = this.#seenAvail = (this.#usedIdx + left.length) & 0xffff;
+    if (left > 0) this.#lastAvail = this.#seenAvail = (this.#usedIdx + left) & 0xffff;
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */

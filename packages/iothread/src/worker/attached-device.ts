@@ -19,9 +19,14 @@ import { type RequestTrace, TraceMoment } from './request-trace.js';
 import { type ServedQueue, ServedQueues } from './served-queues.js';
 
 /** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
-const BATCH = 16;
+export const BATCH = 16;
 /** ... and while neighbours are active as well: what a flood on one can delay the others by. */
 const CROWDED_BATCH = 8;
+/**
+ * Requests that a device has in flight on one iothread; others wait in their rings. Rings may have room for millions, and each
+ * request may name a thousand buffers.
+ */
+export const MAX_IN_FLIGHT = 4096;
 /** Synchronous requests that are shown, and timed, together: the clock costs as much as a quick request. */
 const GROUP = 8;
 /** ... unless one takes longer than this: the driver's side works on meanwhile. */
@@ -101,6 +106,11 @@ export class AttachedDevice implements RequestOwner {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Whether completions have to come first. */
+  get #full(): boolean {
+    return this.#inFlight >= MAX_IN_FLIGHT;
   }
 
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
@@ -185,18 +195,19 @@ export class AttachedDevice implements RequestOwner {
 
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
-    const more = this.#queues.arm();
+    // Kicks are of no use while nothing can be taken.
+    const more = !this.#full && this.#queues.arm();
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return this.#queues.stir() || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
+    return (!this.#full && this.#queues.stir()) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || this.#queues.haveAvailable();
+    return this.stirs() || (!this.#full && this.#queues.haveAvailable());
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -228,7 +239,7 @@ export class AttachedDevice implements RequestOwner {
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
     const queues = this.#queues;
-    let left = this.#host.crowded ? CROWDED_BATCH : BATCH;
+    let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
     let count = 0;
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);

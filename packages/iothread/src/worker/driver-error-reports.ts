@@ -11,7 +11,7 @@ export interface DriverErrorReport {
   readonly suppressed: number;
 }
 
-const REPORTS_PER_SECOND = 10;
+export const REPORTS_PER_SECOND = 10;
 
 /** Sends what this thread's drivers publish to the thread that owns the runtime, so many a second. */
 export function sendDriverErrors(port: MessagePort): void {

@@ -1,6 +1,9 @@
 import type { ChardevOptions, SocketChardevOptions } from '../options/chardev-options.js';
-import { StorageDaemonError } from '../storage-daemon-error.js';
+import { checkRoom, StorageDaemonError } from '../storage-daemon-error.js';
 import type { Chardev } from './chardev.js';
+
+/** Character devices that there can be: each may have a client, and more in line. */
+export const MAX_CHARDEVS = 256;
 
 /** The character devices by their ids. */
 export class Chardevs {
@@ -31,6 +34,7 @@ export class Chardevs {
     if (this.#chardevs.has(id)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Chardev with id '${id}' already exists`);
     }
+    checkRoom(this.#chardevs.size, MAX_CHARDEVS, 'character devices');
     this.#chardevs.set(id, options.backend === 'stdio' ? await this.#stdio(id) : await this.#socket(options));
   }
 

@@ -1,7 +1,7 @@
 import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { fileMode, inBothDialects, isWellFormedId, textThat } from './scalars.js';
+import { fileMode, inBothDialects, isWellFormedId, MAX_ID_LENGTH, textThat } from './scalars.js';
 
 /** An export as `--export` and `block-export-add` describe it. */
 export interface ExportOptions {
@@ -22,7 +22,7 @@ export interface ExportOptions {
   readonly 'fixed-iothread'?: boolean | undefined;
 }
 
-const MAX_QUEUES = 256;
+export const MAX_QUEUES = 256;
 const BLOCK_SIZES = [512, 1024, 2048, 4096];
 const MAX_FD = 2 ** 31 - 1;
 
@@ -33,7 +33,8 @@ export function idSchema({ text }: OptionWords): v.GenericSchema<unknown, string
   return textThat(
     text,
     isWellFormedId,
-    (id) => `is no valid id: '${id}' (a letter, then letters, digits, '-', '.' and '_')`,
+    (id) =>
+      `is no valid id: '${id.slice(0, MAX_ID_LENGTH)}' (a letter, then letters, digits, '-', '.' and '_', at most ${MAX_ID_LENGTH} characters)`,
   );
 }
 

@@ -61,8 +61,12 @@ export function fileMode(text: v.GenericSchema<unknown, string>): v.GenericSchem
   );
 }
 
+/** Longest id: it stands in every log line of what has it. */
+export const MAX_ID_LENGTH = 127;
+
 /** QEMU's ids of exports, objects and character devices. */
-export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(id);
+export const isWellFormedId = (id: string): boolean =>
+  id.length <= MAX_ID_LENGTH && /^[A-Za-z][\w.-]*$/.test(id);
 
 const wrongType = (expected: string): Wrong =>
   new Wrong(`Invalid parameter type for '%', expected: ${expected}`);
