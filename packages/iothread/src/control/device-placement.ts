@@ -9,8 +9,10 @@ import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
+import type { ErrorPolicies } from '../shared/error-policies.js';
 import type { QueueStart, WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import type { IOThread } from './iothread.js';
 
 /** Queues by the iothread that serves them. */
@@ -27,6 +29,8 @@ export interface PlacedOptions {
   readonly readOnly: boolean;
   readonly serial: Uint8Array;
   readonly drainTimeoutMs: number;
+  /** What becomes of requests that the disk fails. */
+  readonly policies: ErrorPolicies;
 }
 
 /**
@@ -98,6 +102,7 @@ export class DevicePlacement {
             port: this.#channel.port,
             statisticsBuffer: statistics.buffer,
             dispatchMode: this.dispatchMode,
+            policies: this.#checked.policies,
           }),
         );
         attached.push(iothread);
@@ -152,6 +157,7 @@ export class DevicePlacement {
     placement: Placement,
     indexes: readonly number[],
     whenLate: WhenLate,
+    kept: KeptFate,
   ): Promise<IOThreadError | undefined> {
     let death: IOThreadError | undefined;
     const stopped = new Map<IOThread, readonly number[]>();
@@ -160,7 +166,7 @@ export class DevicePlacement {
       if (here.length === 0) continue;
       try {
         const { states, abandoned } = await iothread.call((control) =>
-          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate),
+          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate, kept),
         );
         stopped.set(iothread, here);
         for (const { index, state } of states) this.#states.set(index, state);

@@ -4,7 +4,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { IOThreadError } from '../iothread-error.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
-import type { DriverErrorReport } from '../worker/driver-error-reports.js';
+import type { WorkerReport } from '../worker/driver-error-reports.js';
 import type { IOThreadControl, IOThreadStart } from '../worker/iothread-control.js';
 import { asEndpoint } from './endpoint.js';
 import './error-transfer.js';
@@ -43,7 +43,7 @@ export class IOThread {
     readonly polling: PollingSettings;
     readonly wakeBuffer: SharedArrayBuffer;
     readonly workerUrl: URL;
-    readonly onDriverError: (report: DriverErrorReport) => void;
+    readonly onReport: (report: WorkerReport) => void;
     readonly onDeath: (error: IOThreadError) => void;
   }) {
     this.id = options.id;
@@ -59,7 +59,7 @@ export class IOThread {
     });
     const { port1, port2 } = new MessageChannel();
     const reports = new MessageChannel();
-    reports.port1.on('message', options.onDriverError);
+    reports.port1.on('message', options.onReport);
     // Waiting for bad news keeps no process alive.
     reports.port1.unref();
     const start: IOThreadStart = {
