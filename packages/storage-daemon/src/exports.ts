@@ -5,7 +5,10 @@ import { describeError } from './describe-error.js';
 import type { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
 import type { ExportOptions } from './options/export-options.js';
-import { StorageDaemonError } from './storage-daemon-error.js';
+import { checkRoom, StorageDaemonError } from './storage-daemon-error.js';
+
+/** Exports that there can be: each has a thread's attention, a socket and room for requests. */
+export const MAX_EXPORTS = 1024;
 
 /** An export and what it is made of. */
 export interface BlockExport {
@@ -20,12 +23,15 @@ export class Exports {
   readonly #graph: BlockGraph;
   readonly #iothreads: IOThreads;
   readonly #log: Log;
+  readonly #admission: Promise<void>;
   readonly #exports = new Map<string, BlockExport>();
 
-  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log) {
+  /** @param admission resolves when front ends may be served */
+  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log, admission: Promise<void>) {
     this.#graph = graph;
     this.#iothreads = iothreads;
     this.#log = log;
+    this.#admission = admission;
   }
 
   /**
@@ -37,6 +43,7 @@ export class Exports {
     if (this.#exports.has(id)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Block export id '${id}' is already in use`);
     }
+    checkRoom(this.#exports.size, MAX_EXPORTS, 'exports');
     const node = this.#graph.find(options['node-name']);
     const writable = options.writable === true;
     if (writable && isReadOnly(node)) {
@@ -72,6 +79,7 @@ export class Exports {
         iothreads,
         ...(werror === undefined || werror === 'auto' ? {} : { werror }),
         ...(rerror === undefined || rerror === 'auto' ? {} : { rerror }),
+        admission: this.#admission,
       },
       (level, message) => {
         this.#log.write(level, `export '${id}': ${message}`);

@@ -30,6 +30,8 @@ export interface VhostUserBlkOptions {
   readonly numQueues?: number | undefined;
   /** One or more; the queues are dealt out to them. */
   readonly iothreads: readonly string[];
+  /** Nobody is served before this resolves; connections wait. Closing the export ends the wait. */
+  readonly admission?: Promise<void> | undefined;
   /** For how long to wait for requests in flight before that is told, and waited on for; default 30 000. */
   readonly drainTimeoutMs?: number;
   /** What becomes of a write that the disk fails; default 'report'. */
@@ -39,7 +41,7 @@ export interface VhostUserBlkOptions {
 }
 
 /** Queues where the operator has not chosen: front ends ask for one each virtual CPU. */
-const DEFAULT_NUM_QUEUES = 64;
+export const DEFAULT_NUM_QUEUES = 64;
 
 /** A disk at a socket, for one virtual machine at a time; the next one is served when the one before has left. */
 export class VhostUserBlkExport {
@@ -76,7 +78,7 @@ export class VhostUserBlkExport {
       log.error('queues were lost with their iothread: connection closed');
       this.#session.stop();
     });
-    this.#served = this.#serve();
+    this.#served = this.#serve(options.admission);
   }
 
   /**
@@ -153,8 +155,9 @@ export class VhostUserBlkExport {
     this.#socket.remove();
   }
 
-  async #serve(): Promise<void> {
+  async #serve(admission: Promise<void> | undefined): Promise<void> {
     const { log, writeCache } = this.#owner;
+    if (admission !== undefined) await Promise.race([admission, this.#listener.closed]);
     for (;;) {
       const fd = await this.#listener.accept((error) => {
         log.warning(`no connection can be taken: ${error.message}`);

@@ -22,6 +22,8 @@ export class Vring {
   enabled: boolean | undefined;
   /** Its iothread has it. */
   running = false;
+  /** It goes on where another back end was, and has not been started since that was said. */
+  takesOver = false;
   /** It could not be started as it is: not tried again before something changes. */
   refused = false;
   /** undefined: it has not been started, or has been stopped since. */

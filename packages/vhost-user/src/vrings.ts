@@ -1,6 +1,7 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
 import type { ExportedDevice, ExportedQueue, KeptFate } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
+import type { InflightRegion } from './inflight-region.js';
 import { MemoryTable } from './memory-table.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
 import type { VringAddress } from './protocol/vring-payloads.js';
@@ -27,15 +28,11 @@ export class Vrings {
   readonly #rings: readonly Vring[];
   #memory = MemoryTable.EMPTY;
   #features = 0n;
+  #inflight: InflightRegion | undefined;
 
   constructor(device: ExportedDevice) {
     this.#device = device;
     this.#rings = Array.from({ length: device.numQueues }, (_, index) => new Vring(index));
-  }
-
-  /** Crash recovery is not there yet. */
-  get #recovers(): boolean {
-    return false;
   }
 
   get memory(): MemoryTable {
@@ -164,11 +161,26 @@ export class Vrings {
     await this.#startComplete();
   }
 
+  /** Where requests in flight are kept track of, for all rings. What was there before is unmapped. */
+  async setInflight(region: InflightRegion | undefined): Promise<void> {
+    let before = region;
+    try {
+      await this.#startAgain(this.#rings, () => {
+        before = this.#inflight;
+        this.#inflight = region;
+        for (const ring of this.#rings) ring.takesOver = region !== undefined;
+      });
+    } finally {
+      before?.unmap();
+    }
+  }
+
   /** The connection is gone: stops everything and gives everything back. @throws as long as requests are in flight */
   async end(): Promise<void> {
     await this.#stop(this.#rings, 'disconnected');
     for (const ring of this.#rings) ring.closeFds();
     await this.setMemory(MemoryTable.EMPTY);
+    await this.setInflight(undefined);
   }
 
   /** Starts all rings that are complete and don't run yet. */
@@ -199,22 +211,33 @@ export class Vrings {
     for (const { index } of queues) {
       this.#rings[index]!.running = true;
       this.#rings[index]!.refused = false;
+      if (this.#rings[index]!.takesOver) this.#callOnce(this.#rings[index]!);
+      this.#rings[index]!.takesOver = false;
     }
     if (mistakes.length > 0) throw mistakes[0];
   }
 
-  /** The one place that says where a ring goes on. */
+  /** What a back end before this one has completed may have gone unnoticed, if it was killed before it called. */
+  #callOnce({ callFd }: Vring): void {
+    if (callFd !== NO_FD) signalEventfd(callFd);
+  }
+
+  /**
+   * The one place that says where a ring goes on. Where another back end has been, nobody but its table knows: front ends send all
+   * kinds of things as the base of such a ring.
+   */
   #queueOf(ring: Vring): ExportedQueue {
     const addresses = ring.locate(this.#memory);
+    const usedIdx = ring.usedIdx(this.#memory, addresses);
+    const inflightAddress = this.#inflight?.addressOf(ring.index, ring.size);
+    const wasServed = ring.takesOver && this.#inflight!.wasUsed(ring.index);
     return {
       index: ring.index,
       addresses,
       features: this.#features & this.#device.offeredFeatures,
-      state: {
-        lastAvail: ring.lastAvail,
-        usedIdx: ring.usedIdx(this.#memory, addresses),
-        held: ring.held,
-      },
+      // What the table has as in flight is added to that.
+      state: { lastAvail: wasServed ? usedIdx : ring.lastAvail, usedIdx, held: ring.held },
+      inflightAddress,
       kickFd: ring.kickFd ?? NO_FD,
       callFd: ring.callFd,
       errFd: ring.errFd,
@@ -225,7 +248,7 @@ export class Vrings {
     const running = rings.filter((ring) => ring.running);
     if (running.length === 0) return;
     const indexes = running.map(({ index }) => index);
-    const positions = await this.#device.stopQueues(indexes, fateOfKept(why, this.#recovers));
+    const positions = await this.#device.stopQueues(indexes, fateOfKept(why, this.#inflight !== undefined));
     for (const ring of running) {
       ring.running = false;
       ring.held = positions.get(ring.index)?.held ?? [];

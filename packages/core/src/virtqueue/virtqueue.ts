@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type ChainBuffers, DescriptorWalker } from './descriptor-chain.js';
+import type { InflightTable } from './inflight-table.js';
 import {
   passesEvent,
   RING_ENTRIES,
@@ -35,7 +36,7 @@ export interface VirtqueueState {
   readonly lastAvail: number;
   /** The used ring's index, 16 bits. */
   readonly usedIdx: number;
-  /** Heads that were popped and are still to be pushed, for `popAgain`; those that the ring hasn't are left out. Default none. */
+  /** Heads that were popped and are still to be pushed: to be taken by `resubmit`. Those that the ring hasn't are left out. Default none. */
   readonly held?: readonly number[];
 }
 
@@ -49,6 +50,11 @@ export interface VirtqueueOptions {
   readonly maxSize?: number;
   /** Where to go on; a fresh queue starts at 0, 0. */
   readonly state?: VirtqueueState;
+  /**
+   * Keeps what is in flight where the next back end finds it. What the one before has left there has to be taken by `resubmit`
+   * before anything new is popped, and outranks `state.lastAvail`.
+   */
+  readonly inflight?: InflightTable | undefined;
 }
 
 /**
@@ -86,8 +92,11 @@ export class Virtqueue {
   #publishedIdx: number;
   #inFlight = 0;
   #broken = false;
+  readonly #inflightTable: InflightTable | undefined;
+  /** Heads that a queue before this one has taken and not completed, in its order. */
+  #resubmissions: readonly number[];
 
-  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does */
+  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does; `ERR_INFLIGHT` */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
     const ring = new SplitRing(memory, addresses, options.maxSize);
     this.#memory = memory;
@@ -104,11 +113,21 @@ export class Virtqueue {
     this.#held = new Uint8Array(ring.size);
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
-    for (const head of options.state?.held ?? []) {
-      if (head >= ring.size || this.holds(head)) continue;
-      this.#held[head] = 1;
-      this.#inFlight++;
+    this.#inflightTable = options.inflight;
+    this.#resubmissions = options.inflight?.recover(this.#usedIdx) ?? [];
+    const recovered = this.#resubmissions.length > 0;
+    this.#addHeld(options.state?.held ?? []);
+    // What was taken has been completed, or is still in flight.
+    if (recovered) {
+      this.#lastAvail = this.#seenAvail = (this.#usedIdx + this.#resubmissions.length) & 0xffff;
     }
+  }
+
+  /** With a table most of them are known already. */
+  #addHeld(heads: readonly number[]): void {
+    const added = heads.filter((head) => head < this.size && !this.#resubmissions.includes(head));
+    if (this.#inflightTable !== undefined) for (const head of added) this.#inflightTable.take(head);
+    this.#resubmissions = [...this.#resubmissions, ...added];
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
@@ -131,11 +150,6 @@ export class Virtqueue {
     return this.#broken;
   }
 
-  /** Whether the chain that begins there has been popped and not been pushed. */
-  holds(head: number): boolean {
-    return this.#held[head] === 1;
-  }
-
   /** Where it is in its rings. Another queue can go on from there when nothing is in flight but what it is told of as held. */
   get state(): VirtqueueState {
     return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
@@ -146,6 +160,18 @@ export class Virtqueue {
     if (this.#broken) return 0;
     this.#seenAvail = Atomics.load(this.#avail, RING_IDX);
     return (this.#seenAvail - this.#lastAvail) & 0xffff;
+  }
+
+  /** Requests that a queue before this one, or another back end's, has taken and not completed: for `resubmit`. */
+  get resubmissions(): number {
+    return this.#resubmissions.length;
+  }
+
+  /** Takes the next of those: a write may be done twice, which changes nothing. */
+  resubmit(chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
+    const [head, ...rest] = this.#resubmissions;
+    this.#resubmissions = rest;
+    return this.#hold(head!, chain);
   }
 
   /** Whether there is something to pop, at the cost of a plain read: for loops that look all the time. */
@@ -170,18 +196,19 @@ export class Virtqueue {
     }
     const head = this.#avail[RING_ENTRIES + (last & this.#mask)]!;
     if (head >= this.size || this.#held[head] === 1) return this.#break();
-    this.#held[head] = 1;
-    this.#inFlight++;
     this.#lastAvail = (last + 1) & 0xffff;
-    chain.head = head;
-    return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
+    if (this.#inflightTable !== undefined) this.#inflightTable.take(head);
+    return this.#hold(head, chain);
   }
 
-  /**
-   * Takes a chain once more that is held already: to do it again, or in a queue that has been told of it. The driver may have changed
-   * it meanwhile.
-   */
-  popAgain(head: number, chain: PoppedChain): Popped {
+  #hold(head: number, chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
+    this.#held[head] = 1;
+    this.#inFlight++;
+    return this.popAgain(head, chain);
+  }
+
+  /** Walks a chain once more that has been taken: to do it again. The driver may have changed it meanwhile. */
+  popAgain(head: number, chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
     chain.head = head;
     return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
   }
@@ -202,6 +229,7 @@ export class Virtqueue {
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     this.#held[head] = 0;
     this.#inFlight--;
+    if (this.#inflightTable !== undefined) this.#inflightTable.complete(head);
   }
 
   /**
@@ -215,6 +243,7 @@ export class Virtqueue {
     this.#publishedIdx = after;
     // Sequentially consistent: the entries are visible before the index, and the driver's wish is read after it.
     Atomics.store(this.#used16, RING_IDX, after);
+    if (this.#inflightTable !== undefined) this.#inflightTable.published(after);
     if (this.#eventIdx) {
       return passesEvent(Atomics.load(this.#avail, this.#ring.usedEventIndex), after, before);
     }

@@ -22,6 +22,11 @@ export interface ExportedQueue extends QueueEventfds {
   /** What was negotiated; decides on indirect descriptors and event indexes. */
   readonly features: bigint;
   readonly state: VirtqueueState;
+  /**
+   * Where the table of its requests in flight is mapped: `InflightTable.bytesFor(size)` bytes that outlive this process. What an
+   * earlier process left there is done first, and outranks `state.lastAvail`.
+   */
+  readonly inflightAddress?: number | undefined;
 }
 
 /** `ExportOptions`, checked. */
@@ -92,15 +97,15 @@ export class ExportedDevice extends PlacedDevice {
 
   /**
    * Serves queues, all or none. Their descriptors stay the caller's, and open until they have stopped.
-   * @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS`, `ERR_MEMORY_REGION`
+   * @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS`, `ERR_MEMORY_REGION`, `ERR_INFLIGHT`
    */
   startQueues(queues: readonly ExportedQueue[]): Promise<void> {
     return this.inTurn(async () => {
       const indexes = queues.map(({ index }) => index);
       this.channel.setBroken(false);
-      for (const { index, addresses, features, state, kickFd, callFd, errFd } of queues) {
-        this.lines.setPosition(index, state);
-        this.#queues.set(index, { index, addresses, features, eventfds: { kickFd, callFd, errFd } });
+      for (const { state, kickFd, callFd, errFd, ...queue } of queues) {
+        this.lines.setPosition(queue.index, state);
+        this.#queues.set(queue.index, { ...queue, eventfds: { kickFd, callFd, errFd } });
       }
       try {
         await this.serve(indexes);

@@ -22,9 +22,14 @@ import { type RequestTrace, TraceMoment } from './request-trace.js';
 import { type KeptFate, type ServedQueue, ServedQueues } from './served-queues.js';
 
 /** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
-const BATCH = 16;
+export const BATCH = 16;
 /** ... and while neighbours are active as well: what a flood on one can delay the others by. */
 const CROWDED_BATCH = 8;
+/**
+ * Requests that a device has in flight on one iothread; others wait in their rings. Rings may have room for millions, and each
+ * request may name a thousand buffers.
+ */
+export const MAX_IN_FLIGHT = 4096;
 /** Synchronous requests that are shown, and timed, together: the clock costs as much as a quick request. */
 const GROUP = 8;
 /** ... unless one takes longer than this: the driver's side works on meanwhile. */
@@ -114,6 +119,11 @@ export class AttachedDevice implements RequestOwner {
     return this.#inFlight;
   }
 
+  /** Whether it takes requests: not before others complete when there are too many, and not while it is paused. */
+  get #takes(): boolean {
+    return this.#inFlight < MAX_IN_FLIGHT && !this.channel.paused;
+  }
+
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
   get waitsForLibuv(): boolean {
     return this.#inFlight > 0 && this.driver.poll === undefined;
@@ -126,11 +136,17 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
+    for (const queue of queues) this.#resubmit(queue);
   }
 
-  /** A request that was popped elsewhere, and is to be done again here. */
-  keep(queue: ServedQueue, head: number): void {
-    this.#queues.keep(queue, { head, order: this.#nextOrder() });
+  /** What was taken elsewhere and not completed, in its order: it is done before anything new. */
+  #resubmit(queue: ServedQueue): void {
+    const request = this.#pool.take();
+    while (queue.virtqueue.resubmissions > 0) {
+      queue.virtqueue.resubmit(request);
+      this.#queues.keep(queue, { head: request.head, order: this.#nextOrder() });
+    }
+    this.#pool.release(request);
   }
 
   /**
@@ -140,7 +156,9 @@ export class AttachedDevice implements RequestOwner {
   stop(indexes: readonly number[]): Promise<void> {
     this.#queues.drain(indexes);
     this.#publish();
-    if (this.#queues.drained) return Promise.resolve();
+    if (this.#drained) return Promise.resolve();
+    // What is to be done again is done before, unless that has to wait.
+    if (this.#queues.keeps) this.#host.attend(this);
     return new Promise((resolve) => {
       this.#onDrained = resolve;
     });
@@ -198,22 +216,19 @@ export class AttachedDevice implements RequestOwner {
 
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
-    // Paused, it takes nothing: whoever says that it goes on wakes the loop.
-    const more = !this.channel.paused && (this.#queues.arm() || this.#queues.keeps);
+    // Kicks are of no use while nothing can be taken.
+    const more = this.#takes && (this.#queues.arm() || this.#queues.keeps);
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return (
-      (this.#queues.stir() && !this.channel.paused) ||
-      (this.#inFlight > 0 && this.driver.hasReady?.() === true)
-    );
+    return (this.#takes && this.#queues.stir()) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || ((this.#queues.haveAvailable() || this.#queues.keeps) && !this.channel.paused);
+    return this.stirs() || (this.#takes && (this.#queues.haveAvailable() || this.#queues.keeps));
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -244,9 +259,12 @@ export class AttachedDevice implements RequestOwner {
 
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
-    if (this.channel.paused) return 0;
+    if (this.channel.paused) {
+      this.#endDrain();
+      return 0;
+    }
     const queues = this.#queues;
-    let left = this.#host.crowded ? CROWDED_BATCH : BATCH;
+    let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
     let count = 0;
     for (; left > 0 && queues.keeps; left--) {
       const queue = queues.firstToDoAgain()!;
@@ -254,7 +272,7 @@ export class AttachedDevice implements RequestOwner {
       const request = this.#pool.take();
       request.order = order;
       const popped = queue.virtqueue.popAgain(head, request);
-      if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
+      if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
     }
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);
@@ -268,15 +286,15 @@ export class AttachedDevice implements RequestOwner {
         }
         left--;
         request.order = this.#nextOrder();
-        if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
+        if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
     queues.endRound();
     return count;
   }
 
-  /** @returns whether it goes to the driver */
-  #begin(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
+  /** @returns whether a request that was taken goes to the driver */
+  #accept(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
     request.queueIndex = queue.index;
     request.poppedNs = nowNs;
     this.#inFlight++;
@@ -306,7 +324,7 @@ export class AttachedDevice implements RequestOwner {
 
   #dispatch(count: number, nowNs: number): void {
     const { dispatcher, driver } = this;
-    const canSync = driver.executeSync !== undefined;
+    const canSync = driver.executeSync !== undefined && driver.asyncOnly !== true;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);
@@ -443,7 +461,7 @@ export class AttachedDevice implements RequestOwner {
     const request = this.#pool.take();
     const nowNs = this.#host.nowNs();
     // What has become of it meanwhile may be a guest's mistake: that has its own answer.
-    if (!this.#begin(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
+    if (!this.#accept(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
     request.sync = false;
     request.submittedNs = nowNs;
     request.settled = VIRTIO_BLK_S_IOERR;
@@ -459,8 +477,13 @@ export class AttachedDevice implements RequestOwner {
     this.#endDrain();
   }
 
+  /** Whether nothing is in flight of queues that are being drained, but for what is kept in a pause. */
+  get #drained(): boolean {
+    return this.#queues.areDrained(this.channel.paused);
+  }
+
   #endDrain(): void {
-    if (this.#onDrained === undefined || !this.#queues.drained) return;
+    if (this.#onDrained === undefined || !this.#drained) return;
     this.#publish();
     this.#onDrained();
     this.#onDrained = undefined;

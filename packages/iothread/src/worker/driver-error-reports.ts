@@ -16,7 +16,7 @@ export interface DriverErrorReport {
 export type WorkerReport =
   { readonly driverError: DriverErrorReport } | { readonly device: string; readonly ioError: IOErrorReport };
 
-const REPORTS_PER_SECOND = 10;
+export const REPORTS_PER_SECOND = 10;
 
 /** Sends what this thread's drivers publish to the thread that owns the runtime, so many a second. */
 export function sendDriverErrors(port: MessagePort): void {

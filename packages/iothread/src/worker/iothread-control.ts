@@ -2,6 +2,7 @@ import { openDrive, type PreparedDrive } from '@iothreads/backends';
 import {
   type BlockLimits,
   hasFeature,
+  InflightTable,
   type MemoryRegionOptions,
   type PollingSettings,
   VIRTIO_F_EVENT_IDX,
@@ -57,6 +58,8 @@ export interface QueueStart {
   readonly state: VirtqueueState | undefined;
   /** Where its driver is in another process; otherwise the device's port is what it kicks and waits on. */
   readonly eventfds: QueueEventfds | undefined;
+  /** Where the table of its requests in flight is mapped, if it has one; mapped for as long as the queue runs. */
+  readonly inflightAddress?: number | undefined;
 }
 
 export interface StartQueuesRequest {
@@ -85,6 +88,13 @@ export interface IOThreadInfo {
   /** Whether the dispatcher may do synchronous I/O here: at most one device. */
   readonly syncAllowed: boolean;
   readonly pollNs: number;
+}
+
+/** A view over a mapping, as short-lived as the queue. */
+async function openInflight(address: number | undefined, size: number): Promise<InflightTable | undefined> {
+  if (address === undefined) return undefined;
+  const { viewOf } = await loadLinux();
+  return new InflightTable(viewOf(address, InflightTable.bytesFor(size)), 0, size);
 }
 
 const LATE = Symbol('late');
@@ -155,12 +165,13 @@ export class IOThreadControl {
     const memory = await openMemory(request.memory);
     const queues: ServedQueue[] = [];
     try {
-      for (const { index, addresses, features, state, eventfds } of request.queues) {
+      for (const { index, addresses, features, state, eventfds, inflightAddress } of request.queues) {
         const virtqueue = new Virtqueue(memory, addresses, {
           indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
           eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
           maxSize: request.maxQueueSize,
           ...(state === undefined ? {} : { state }),
+          inflight: await openInflight(inflightAddress, addresses.size),
         });
         const notifier = await this.#notifier(device, index, eventfds);
         queues.push({ index, virtqueue, notifier, kept: [], reported: false, wanted: false });
@@ -170,10 +181,6 @@ export class IOThreadControl {
       throw error;
     }
     device.start(queues);
-    for (const queue of queues) {
-      const held = request.queues.find(({ index }) => index === queue.index)?.state?.held ?? [];
-      for (const head of held) if (queue.virtqueue.holds(head)) device.keep(queue, head);
-    }
     this.#loop.attend(device);
   }
 

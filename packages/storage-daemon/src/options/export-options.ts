@@ -2,7 +2,7 @@ import type { OptionWords } from '@iothreads/backends/blockdev';
 import type { ReadErrorPolicy, WriteErrorPolicy } from '@iothreads/iothread';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { inBothDialects, isWellFormedId, textThat } from './scalars.js';
+import { fileMode, inBothDialects, isWellFormedId, MAX_ID_LENGTH, textThat } from './scalars.js';
 
 /** An export as `--export` and `block-export-add` describe it. */
 export interface ExportOptions {
@@ -10,7 +10,7 @@ export interface ExportOptions {
   readonly id: string;
   readonly 'node-name': string;
   readonly addr:
-    | { readonly type: 'unix'; readonly path: string }
+    | { readonly type: 'unix'; readonly path: string; readonly mode?: number | undefined }
     /** A listening socket that was inherited: the number of its descriptor. */
     | { readonly type: 'fd'; readonly str: number };
   readonly writable?: boolean | undefined;
@@ -26,7 +26,7 @@ export interface ExportOptions {
   readonly rerror?: ReadErrorPolicy | 'auto' | undefined;
 }
 
-const MAX_QUEUES = 256;
+export const MAX_QUEUES = 256;
 const BLOCK_SIZES = [512, 1024, 2048, 4096];
 const MAX_FD = 2 ** 31 - 1;
 
@@ -37,7 +37,8 @@ export function idSchema({ text }: OptionWords): v.GenericSchema<unknown, string
   return textThat(
     text,
     isWellFormedId,
-    (id) => `is no valid id: '${id}' (a letter, then letters, digits, '-', '.' and '_')`,
+    (id) =>
+      `is no valid id: '${id.slice(0, MAX_ID_LENGTH)}' (a letter, then letters, digits, '-', '.' and '_', at most ${MAX_ID_LENGTH} characters)`,
   );
 }
 
@@ -51,6 +52,7 @@ function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOpti
       (path) => path !== '' && !path.includes('\0'),
       () => 'must be a path',
     ),
+    mode: v.optional(fileMode(text)),
   });
   const fd = fields({
     type: v.literal('fd'),
