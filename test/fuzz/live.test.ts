@@ -5,8 +5,8 @@ import { seed, seeded } from '../support/random.js';
 
 describe(seeded('nothing breaks'), () => {
   test.each([
-    ['race', 7000],
-    ['message', 14_000],
+    ['race', 6000],
+    ['message', 12_000],
     ['daemon', 2000],
     ['command', 480],
   ] as const)(

@@ -168,8 +168,8 @@ export class ReferenceDevice {
       } else chain.writable.push(...ranges);
       return;
     }
-    // A readable buffer behind a writable one is out of order.
-    if (ranges === undefined || chain.writable.length > 0) chain.sound = false;
+    // A readable buffer behind a writable one is out of order; one without a byte has no direction.
+    if (ranges === undefined || (chain.writable.length > 0 && byteLength > 0)) chain.sound = false;
     else chain.readable.push(...ranges);
   }
 
