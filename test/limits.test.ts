@@ -4,11 +4,12 @@ import { DriverQueue, startDevice } from '@iothreads/core/testing';
 import { GuestMemory, VIRTIO_BLK_T_IN } from '@iothreads/core';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import * as faultLimits from '../packages/backends/dist/blkdebug/fault-limits.js';
 import * as fileTransfer from '../packages/backends/dist/file/file-transfer.js';
 import * as bouncePool from '../packages/backends/dist/file/linux/bounce-pool.js';
 import * as threadRing from '../packages/backends/dist/file/linux/thread-ring.js';
 import * as moduleDriver from '../packages/backends/dist/module/module-driver.js';
-import * as rawDriver from '../packages/backends/dist/raw/raw-driver-type.js';
+import * as nestedDrives from '../packages/backends/dist/nested-drives.js';
 import * as blockLimits from '../packages/core/dist/virtio-blk/block-limits.js';
 import * as chain from '../packages/core/dist/virtqueue/descriptor-chain.js';
 import * as splitRing from '../packages/core/dist/virtqueue/split-ring.js';
@@ -73,7 +74,8 @@ const constants: Readonly<Record<string, number>> = {
   MAX_KEY_PARTS: keyval.MAX_KEY_PARTS,
   MAX_UNREAD: qmpSession.MAX_UNREAD,
   MAX_NODES: blockGraph.MAX_NODES,
-  MAX_WINDOWS: rawDriver.MAX_WINDOWS,
+  MAX_NESTED_DRIVES: nestedDrives.MAX_NESTED_DRIVES,
+  MAX_FAULT_RULES: faultLimits.MAX_FAULT_RULES,
   MAX_EXPORTS: exports.MAX_EXPORTS,
   MAX_IOTHREADS: wakeSlots.MAX_IOTHREADS,
   MAX_CHARDEVS: chardevs.MAX_CHARDEVS,

@@ -22,13 +22,14 @@ async function settle(daemon: KilledDaemon, load: GenerationLoad): Promise<void>
   for (let queue = 0; queue < NUM_QUEUES; queue++) expect(daemon.inFlight(queue)).toEqual([]);
 }
 
-for (const [name, options, kills] of [
-  ['io_uring', '', 25],
-  ['threads', ',aio=threads', 15],
-  ['cache.direct=on', ',cache.direct=on', 10],
+for (const [name, options, kills, supervised] of [
+  ['io_uring', '', 20, false],
+  ['threads', ',aio=threads', 15, false],
+  ['cache.direct=on', ',cache.direct=on', 10, false],
+  ['under a supervisor', '', 5, true],
 ] as const) {
   test(seeded(`${kills} kills under ${TASKS} writes in flight, ${name}`), { timeout: 300_000 }, async () => {
-    await using daemon = await KilledDaemon.start(SIZE_BYTES, options);
+    await using daemon = await KilledDaemon.start(SIZE_BYTES, options, supervised);
     const load = newLoad(daemon);
     const integer = randomIntegers(seed);
     let resubmitted = 0;

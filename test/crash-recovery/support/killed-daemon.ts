@@ -5,6 +5,8 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DaemonProcess } from '../../../packages/storage-daemon/test/support/daemon-process.js';
+import { isAlive } from '../../../packages/storage-daemon/test/support/processes.js';
+import { QmpClient } from '../../../packages/storage-daemon/test/support/qmp-client.js';
 import type { LoadedQueue } from '../../support/generations.js';
 import { until } from '../../support/within.js';
 
@@ -13,25 +15,34 @@ const QUEUE_SIZE = 64;
 /** Requests in flight on each queue. */
 export const DEPTH = 16;
 
+/** Nobody listens; the next one is about to; or the socket of the one that was killed still stood in its last moment. */
+const NOT_YET = ['ECONNREFUSED', 'ENOENT', 'ERR_DISCONNECTED'];
+
 /** A daemon that serves a disk, and is killed; its front end stays, and goes on with the next one. */
 export class KilledDaemon implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'crash-'));
   readonly image = join(this.directory, 'disk.img');
   readonly #path = join(this.directory, 'disk.sock');
+  readonly #monitor = join(this.directory, 'qmp.sock');
   readonly #blockdev: string;
+  readonly #supervised: boolean;
   #daemon: DaemonProcess;
   frontEnd!: VhostUserFrontEnd;
 
-  private constructor(sizeBytes: number, options: string) {
+  private constructor(sizeBytes: number, options: string, supervised: boolean) {
     writeFileSync(this.image, '');
     truncateSync(this.image, sizeBytes);
     this.#blockdev = `driver=file,node-name=disk,filename=${this.image}${options}`;
+    this.#supervised = supervised;
     this.#daemon = this.#start();
   }
 
-  /** @param options of the drive, each after a comma */
-  static async start(sizeBytes: number, options = ''): Promise<KilledDaemon> {
-    const killed = new KilledDaemon(sizeBytes, options);
+  /**
+   * @param options of the drive, each after a comma
+   * @param supervised whether it is its supervisor that starts another one
+   */
+  static async start(sizeBytes: number, options = '', supervised = false): Promise<KilledDaemon> {
+    const killed = new KilledDaemon(sizeBytes, options, supervised);
     await killed.#daemon.ready();
     killed.frontEnd = await VhostUserFrontEnd.connect(killed.#path, {
       numQueues: NUM_QUEUES,
@@ -45,6 +56,8 @@ export class KilledDaemon implements AsyncDisposable {
 
   #start(): DaemonProcess {
     return new DaemonProcess([
+      ...(this.#supervised ? ['--supervise'] : []),
+      ...['--chardev', `socket,id=qmp,path=${this.#monitor},server=on,wait=off`, '--monitor', 'qmp'],
       ...['--object', 'iothread,id=iothread0', '--object', 'iothread,id=iothread1'],
       ...['--blockdev', this.#blockdev],
       '--export',
@@ -64,10 +77,17 @@ export class KilledDaemon implements AsyncDisposable {
 
   /** Kills the daemon where it stands, and starts another one. @param meanwhile what is done while there is none */
   async killAndRestart(meanwhile: () => void = () => undefined): Promise<void> {
-    await this.#daemon.stop('SIGKILL');
-    meanwhile();
-    this.#daemon = this.#start();
-    await this.#daemon.ready();
+    if (this.#supervised) {
+      const pid = await this.#servingPid();
+      process.kill(pid, 'SIGKILL');
+      await until('its end', () => !isAlive(pid));
+      meanwhile();
+    } else {
+      await this.#daemon.stop('SIGKILL');
+      meanwhile();
+      this.#daemon = this.#start();
+      await this.#daemon.ready();
+    }
     await until(
       'a connection',
       () => this.#reconnect(),
@@ -75,12 +95,18 @@ export class KilledDaemon implements AsyncDisposable {
     );
   }
 
+  async #servingPid(): Promise<number> {
+    using qmp = await QmpClient.connect(this.#monitor);
+    const { pid } = (await qmp.execute('x-query-supervision')) as { readonly pid: number };
+    return pid;
+  }
+
   async #reconnect(): Promise<boolean> {
     try {
       await this.frontEnd.reconnect(this.#path);
       return true;
     } catch (error) {
-      if (error instanceof VhostUserError && error.code === 'ECONNREFUSED') return false;
+      if (error instanceof VhostUserError && NOT_YET.includes(error.code)) return false;
       throw error;
     }
   }
