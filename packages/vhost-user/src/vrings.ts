@@ -1,5 +1,5 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
-import type { ExportedDevice, ExportedQueue } from '@iothreads/iothread';
+import { type ExportedDevice, type ExportedQueue, IOThreadError } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
 import { MemoryTable } from './memory-table.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
@@ -13,6 +13,8 @@ export class Vrings {
   readonly #rings: readonly Vring[];
   #memory = MemoryTable.EMPTY;
   #features = 0n;
+  /** Where rings stood that ran was lost with their iothread: none is started before the front end connects again. */
+  #lost = false;
 
   constructor(device: ExportedDevice) {
     this.#device = device;
@@ -44,8 +46,14 @@ export class Vrings {
   /** Changes something about rings: those that run are stopped before, and go on afterwards if they still can. */
   async whileStopped(rings: readonly Vring[], change: () => void): Promise<void> {
     await this.#stop(rings);
+    this.#expectKnown();
     change();
     await this.#startComplete();
+  }
+
+  #expectKnown(): void {
+    if (!this.#lost) return;
+    throw new IOThreadError('ERR_IOTHREAD_DIED', 'rings were lost with their iothread');
   }
 
   /** ... something that makes it worthwhile to try rings again that could not be started. */
@@ -152,6 +160,7 @@ export class Vrings {
       (ring) => !ring.running && !ring.refused && ring.isComplete(enabledByDefault),
     );
     if (rings.length === 0) return;
+    this.#expectKnown();
     // Until they run: whatever goes wrong on the way, the next message is not to blame for it.
     for (const ring of rings) ring.refused = true;
     if (!hasFeature(this.#features, VIRTIO_F_VERSION_1)) {
@@ -197,8 +206,10 @@ export class Vrings {
     const positions = await this.#device.stopQueues(running.map(({ index }) => index));
     for (const ring of running) {
       ring.running = false;
-      // None is known where an iothread has died with the ring: its driver has to reset it.
-      ring.lastAvail = positions.get(ring.index)?.lastAvail ?? ring.lastAvail;
+      const position = positions.get(ring.index);
+      // What the front end said last is not where it stands: neither is it served from there, nor is the front end told so.
+      if (position === undefined) this.#lost = true;
+      else ring.lastAvail = position.lastAvail;
     }
   }
 }
