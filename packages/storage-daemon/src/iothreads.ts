@@ -42,7 +42,9 @@ export class IOThreads {
     const { IOThreadRuntime } = await import('@iothreads/iothread');
     const runtime = new IOThreadRuntime();
     runtime.on('iothreadDied', (_, { message }, restarting) => {
-      const consequence = restarting ? 'it is started again' : "its exports don't work any more, restart the daemon";
+      const consequence = restarting
+        ? 'it is started again'
+        : "its exports don't work any more, restart the daemon";
       this.#log.write('error', `${message}; ${consequence}`);
     });
     runtime.on('iothreadRestarted', (id) => {
