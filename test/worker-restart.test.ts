@@ -157,6 +157,9 @@ test('what is asked of a device before its driver resets it serves nothing from 
   await runtime.moveDevice('vda', 'io0');
   await neighbour.device.quiesce();
   await neighbour.device.resume();
+  // The iothread has had its turns.
+  await resetAndStart(mortal);
+  await mortal.queue.readOneByOne(20);
   expect(neighbour.queue.driver.queue.hasUsed()).toBe(false);
   expect(neighbour.queue.completions).toBe(completions);
   await resetAndStart(neighbour);
@@ -361,6 +364,8 @@ test('as long as a system call of the dead worker is under way nobody takes its 
     "vda: device 'vda': iothread 'io0' has died, and what its worker had under way may not have ended after 20 ms",
   );
   expect(neighbour.device.virtio.status).not.toBe(0);
+  // Others can be started meanwhile.
+  for (const id of ['io1', 'io2', 'io3']) await runtime.addIOThread({ id });
   expect(await report()).toMatchObject({ alive: false, restarting: true, restarts: 0 });
   writeFileSync(fifo, 'x');
   await again;
