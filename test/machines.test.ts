@@ -210,6 +210,14 @@ type Mistake = readonly [what: string, machine: unknown, code: string, message: 
 const COMMON = 'read-only, discard, cache, force-share, detect-zeroes';
 const DRIVERS = 'file, raw, null-co, null-aio, memory';
 
+const ERRORS =
+  'EIO, ENOSPC, EROFS, EDQUOT, EFBIG, EPERM, EACCES, EAGAIN, EBADF, EBUSY, EINTR, EINVAL, ENODEV, ENOMEM, ENOTSUP, ENXIO, ESTALE, ETIMEDOUT';
+
+const withRule = (rule: object): object => ({
+  ...good,
+  drives: [{ id: 'd0', driver: 'blkdebug', image: { driver: 'null-co' }, 'inject-error': [rule] }],
+});
+
 /** What a schema can express: editors show it. */
 const mistakesOfForm: readonly Mistake[] = [
   // The whole
@@ -223,6 +231,31 @@ const mistakesOfForm: readonly Mistake[] = [
   ],
   ['a misspelt part', { iothread: [] }, CONFIG, 'iothread: unknown option, did you mean iothreads?'],
   ['no list', { ...good, devices: vda }, CONFIG, 'devices: must be a list, got an object'],
+  // Faults
+  [
+    'a misspelt option of a rule',
+    withRule({ iotyp: 'read' }),
+    CONFIG,
+    'drives[0].inject-error[0].iotyp: unknown option, did you mean iotype?',
+  ],
+  [
+    'an error that is none',
+    withRule({ errno: 'ENOPE' }),
+    CONFIG,
+    `drives[0].inject-error[0].errno: must be the number of an error, or one of ${ERRORS}, got "ENOPE"`,
+  ],
+  [
+    'a chance above 1',
+    withRule({ probability: 1.5 }),
+    CONFIG,
+    'drives[0].inject-error[0].probability: must be a number from 0 to 1, got 1.5',
+  ],
+  [
+    "an event of QEMU's",
+    withRule({ event: 'read_aio' }),
+    CONFIG,
+    'drives[0].inject-error[0].event: must be none, got "read_aio"',
+  ],
   // Iothreads
   [
     'an iothread that is its name',
@@ -261,13 +294,13 @@ const mistakesOfForm: readonly Mistake[] = [
     'a drive without driver',
     { ...good, drives: [{ id: 'd0' }] },
     CONFIG,
-    `drives[0].driver: is missing (known: ${DRIVERS}, module)`,
+    `drives[0].driver: is missing (known: ${DRIVERS}, module, blkdebug, blklogwrites)`,
   ],
   [
     'an unknown driver',
     withDrive({ driver: 'qcow2' }),
     CONFIG,
-    `drives[0].driver: must be ${DRIVERS} or module, got "qcow2"`,
+    `drives[0].driver: must be ${DRIVERS}, module, blkdebug or blklogwrites, got "qcow2"`,
   ],
   ['a drive that is its name', { ...good, drives: ['d0'] }, CONFIG, 'drives[0]: must be an object, got "d0"'],
   [
@@ -435,7 +468,7 @@ const mistakesOfForm: readonly Mistake[] = [
     'what a device does not decide',
     withDevice({ 'read-only': true }),
     CONFIG,
-    'devices[0].read-only: unknown option (known: id, drive, iothread, iothread-vq-mapping, num-queues, queue-size, serial, logical-block-size)',
+    'devices[0].read-only: unknown option (known: id, drive, iothread, iothread-vq-mapping, num-queues, queue-size, serial, logical-block-size, werror, rerror)',
   ],
   // Mappings
   [
@@ -560,12 +593,12 @@ const mistakesBetweenParts: readonly Mistake[] = [
     CONFIG,
     "drives[0].file: drive 'd0' is used by devices[0].drive already; two users would overwrite each other's data",
   ],
-  ['17 windows by name', chain(17), CONFIG, 'drives[16]: more than 16 windows onto each other'],
+  ['17 windows by name', chain(17), CONFIG, 'drives[16]: more than 16 drives inside each other'],
   [
     '17 windows in place',
     { ...good, drives: [{ id: 'd0', ...nested(17) }] },
     CONFIG,
-    'drives[0]: more than 16 windows onto each other',
+    'drives[0]: more than 16 drives inside each other',
   ],
   [
     'a queue that is not there',
@@ -590,10 +623,16 @@ const mistakesBetweenParts: readonly Mistake[] = [
 /** Only literals can have them. */
 const mistakesOfLiterals: readonly Mistake[] = [
   [
+    'a fault that contradicts itself',
+    withRule({ hang: true, errno: 5 }),
+    CONFIG,
+    'drives[0].rules[0].hang: what hangs does nothing else: leave the delay, the error and the short transfer out',
+  ],
+  [
     'a drive inside itself',
     { ...good, drives: [endless] },
     CONFIG,
-    'drives[0]: more than 16 windows onto each other',
+    'drives[0]: more than 16 drives inside each other',
   ],
   [
     'options that can’t go to a worker',

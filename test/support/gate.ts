@@ -11,9 +11,14 @@ export class Gate {
     return { driver: 'module', url: fixture('gated-disk.mjs'), options: { size, gate: this.#buffer } };
   }
 
+  /** Requests that have come to it in all. */
+  get arrived(): number {
+    return Atomics.load(this.#words, 1);
+  }
+
   /** Waits until so many requests have come to it in all. */
   async came(count: number): Promise<void> {
-    await until(`request ${count} at the gate`, () => Atomics.load(this.#words, 1) >= count);
+    await until(`request ${count} at the gate`, () => this.arrived >= count);
   }
 
   /** Waits until so many requests have left it in all. */

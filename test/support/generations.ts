@@ -1,8 +1,16 @@
 import { VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '@iothreads/core';
-import type { GuestQueue } from './guest.js';
 import { randomIntegers, seed } from './random.js';
 
 const SECTOR = 512;
+
+/** A queue of any driver: `data` is what to send, or how many bytes to read. */
+export interface LoadedQueue {
+  request(
+    type: number,
+    sector: number,
+    data: number | Uint8Array,
+  ): Promise<{ readonly status: number; readonly data: Uint8Array }>;
+}
 
 /** What one task of a load has done; each request is one completion. */
 export interface Done {
@@ -17,16 +25,29 @@ export interface Done {
  */
 export class GenerationLoad {
   readonly done: Done = { reads: 0, writes: 0, flushes: 0 };
-  readonly #queues: readonly GuestQueue[];
+  readonly #queues: readonly LoadedQueue[];
   readonly #tasks: number;
   readonly #sectorsPerTask: number;
+  readonly #onlyWrites: boolean;
+  /** How often each sector has been written, of all tasks. */
+  readonly #generations: Uint32Array;
+  readonly #integers: readonly ((below: number) => number)[];
   #stopped = false;
   #running: Promise<unknown> | undefined;
 
-  constructor(queues: readonly GuestQueue[], tasks: number, sectorsPerTask: number) {
+  /** @param options.onlyWrites nothing is read before `stop` */
+  constructor(
+    queues: readonly LoadedQueue[],
+    tasks: number,
+    sectorsPerTask: number,
+    { onlyWrites = false }: { readonly onlyWrites?: boolean } = {},
+  ) {
     this.#queues = queues;
     this.#tasks = tasks;
     this.#sectorsPerTask = sectorsPerTask;
+    this.#onlyWrites = onlyWrites;
+    this.#generations = new Uint32Array(tasks * sectorsPerTask);
+    this.#integers = Array.from({ length: tasks }, (_, task) => randomIntegers(seed + task));
   }
 
   get requests(): number {
@@ -34,7 +55,9 @@ export class GenerationLoad {
     return reads + writes + flushes;
   }
 
+  /** Begins, or goes on after `stop`. */
   start(): this {
+    this.#stopped = false;
     const tasks = Array.from({ length: this.#tasks }, (_, task) => this.#run(task));
     this.#running = Promise.all(tasks);
     // Seen by `stop`.
@@ -49,14 +72,14 @@ export class GenerationLoad {
   }
 
   async #run(task: number): Promise<void> {
-    const integer = randomIntegers(seed + task);
+    const integer = this.#integers[task]!;
     const first = task * this.#sectorsPerTask;
-    const generations = new Uint32Array(this.#sectorsPerTask);
+    const generations = this.#generations.subarray(first, first + this.#sectorsPerTask);
     while (!this.#stopped) {
       const at = integer(this.#sectorsPerTask);
       // Several sectors at a time, so that a part of a request can be wrong.
       const count = 1 + integer(Math.min(8, this.#sectorsPerTask - at));
-      const choice = integer(16);
+      const choice = this.#onlyWrites ? 15 : integer(16);
       if (choice === 0) {
         await this.#request(task, VIRTIO_BLK_T_FLUSH, 0, 0);
         this.done.flushes++;
@@ -107,9 +130,18 @@ export class GenerationLoad {
 }
 
 /** Number and generation at the sector's start, their mix throughout the rest. */
-function fill(data: Uint8Array, index: number, sector: number, generation: number): void {
+export function fill(data: Uint8Array, index: number, sector: number, generation: number): void {
   const words = new Uint32Array(SECTOR / 4).fill(Math.imul(sector + 1, 0x9e3779b1) ^ generation);
   words[0] = sector;
   words[1] = generation;
   data.set(new Uint8Array(words.buffer), index * SECTOR);
+}
+
+/** The generation of a sector as `fill` made it, 0 of zeroes; undefined where it is torn, or another sector's. */
+export function generationOf(data: Uint8Array, index: number, sector: number): number | undefined {
+  const got = data.subarray(index * SECTOR, (index + 1) * SECTOR);
+  const generation = new DataView(got.buffer, got.byteOffset).getUint32(4, true);
+  const expected = new Uint8Array(SECTOR);
+  if (generation !== 0) fill(expected, 0, sector, generation);
+  return Buffer.compare(got, expected) === 0 ? generation : undefined;
 }

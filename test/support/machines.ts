@@ -105,6 +105,28 @@ export const goodMachines: readonly GoodMachine[] = [
       'detect-zeroes': 'off',
     },
   ]),
+  withDrives('blkdebug, with rules that nothing comes to', [
+    {
+      id: 'd0',
+      driver: 'blkdebug',
+      image: 'd1',
+      seed: 7,
+      'inject-error': [
+        { event: 'none', iotype: 'write', sector: 0, errno: 28, skip: 1000, once: true },
+        { sector: 2, sectors: 3, errno: 'EROFS', probability: 0, count: 5, 'short-sectors': 1 },
+        { probability: 0, 'delay-ns': 1000, hang: false },
+      ],
+    },
+    { id: 'd1', driver: 'raw', file: { driver: 'blkdebug', image: { driver: 'memory', size: IMAGE_BYTES } } },
+  ]),
+  withDrives('blklogwrites', [
+    {
+      id: 'd0',
+      driver: 'blklogwrites',
+      file: { driver: 'memory', size: IMAGE_BYTES },
+      log: { driver: 'file', filename: join(directory, 'log') },
+    },
+  ]),
   withDrives(
     'file, read-only',
     [{ id: 'd0', driver: 'file', filename: image('ro.img'), 'read-only': true }],

@@ -1,15 +1,27 @@
 import { BlockDriverError, type BlockDriver, type BlockDriverContext } from './block-driver.js';
 import type { BlockDriverType, HeldDrive, PreparedDrive } from './block-driver-type.js';
+import { BlkdebugDriverType, type BlkdebugDriveOptions } from './blkdebug/blkdebug-driver-type.js';
+import {
+  BlklogwritesDriverType,
+  type BlklogwritesDriveOptions,
+} from './blklogwrites/blklogwrites-driver-type.js';
 import { FileDriverType, type FileDriveOptions } from './file/file-driver-type.js';
 import { MemoryDriverType, type MemoryDriveOptions } from './memory/memory-driver-type.js';
 import { ModuleDriverType, type ModuleDriveOptions } from './module/module-driver-type.js';
+import { NestedDrives } from './nested-drives.js';
 import { NullDriverType, type NullDriveOptions } from './null/null-driver-type.js';
 import { describeValue, isPlainObject } from './parse-options.js';
 import { RawDriverType, type RawDriveOptions } from './raw/raw-driver-type.js';
 
 /** A disk as a user writes it down: `driver` says which kind, the other fields are that driver's options. */
 export type DriveOptions =
-  FileDriveOptions | MemoryDriveOptions | ModuleDriveOptions | NullDriveOptions | RawDriveOptions;
+  | BlkdebugDriveOptions
+  | BlklogwritesDriveOptions
+  | FileDriveOptions
+  | MemoryDriveOptions
+  | ModuleDriveOptions
+  | NullDriveOptions
+  | RawDriveOptions;
 
 /** A drive whose options have been checked; defaults are filled in. */
 export interface ParsedDrive {
@@ -18,13 +30,17 @@ export interface ParsedDrive {
   readonly options: unknown;
 }
 
+const nested = new NestedDrives(parseDrive, openDrive);
+
 const types: ReadonlyMap<string, BlockDriverType> = new Map(
   [
     new FileDriverType(),
     new MemoryDriverType(),
     new ModuleDriverType(),
     new NullDriverType(),
-    new RawDriverType(parseDrive),
+    new RawDriverType(nested),
+    new BlkdebugDriverType(nested),
+    new BlklogwritesDriverType(nested),
   ].map((type): [string, BlockDriverType] => [type.name, type]),
 );
 

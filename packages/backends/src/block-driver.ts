@@ -28,6 +28,12 @@ export interface BlockDriver {
   readonly executeSync?: (request: BlockRequest) => BlockStatus;
 
   /**
+   * Whether `executeSync` must not be used at present, by a disk that has it. Looked at after requests have been taken from the
+   * guest; what is done on the spot all the same, because it was decided before, may not wait.
+   */
+  readonly asyncOnly?: boolean;
+
+  /**
    * Begins the first `count` requests of `requests`, in order. Each is completed exactly once by
    * `request.complete(tag, status)` under the tag that it has now, from within this call or later. The array is the
    * caller's and is used again afterwards. Never throws.

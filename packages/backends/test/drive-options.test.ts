@@ -2,18 +2,17 @@ import { driverType, holdDrive, openDrive, parseDrive } from '@iothreads/backend
 import { describe, expect, test } from 'vitest';
 import { driverError } from './support.js';
 
+const KNOWN = 'file, memory, module, null, raw, blkdebug, blklogwrites';
+
 describe('a mistake in a drive names the field', () => {
   test.each([
     [undefined, 'drive: must be an object with the field "driver", got undefined'],
     [null, 'drive: must be an object with the field "driver", got null'],
     [[], 'drive: must be an object with the field "driver", got an array'],
     ['null', 'drive: must be an object with the field "driver", got "null"'],
-    [{}, 'drive.driver: unknown driver undefined (known: file, memory, module, null, raw)'],
-    [{ driver: 'nul' }, 'drive.driver: unknown driver "nul" (known: file, memory, module, null, raw)'],
-    [
-      { driver: 'toString' },
-      'drive.driver: unknown driver "toString" (known: file, memory, module, null, raw)',
-    ],
+    [{}, `drive.driver: unknown driver undefined (known: ${KNOWN})`],
+    [{ driver: 'nul' }, `drive.driver: unknown driver "nul" (known: ${KNOWN})`],
+    [{ driver: 'toString' }, `drive.driver: unknown driver "toString" (known: ${KNOWN})`],
     [
       { driver: 'null', latency: 3 },
       'drive.latency: unknown option of driver "null" (known: size, latencyNs, readZeroes)',
@@ -82,6 +81,11 @@ describe('a mistake in a drive names the field', () => {
       { driver: 'raw', file: { driver: 'null' }, size: 0 },
       'drive.size: must be a positive multiple of 512 (bytes), got 0',
     ],
+    [{ driver: 'blkdebug' }, 'drive.image: required by driver "blkdebug"'],
+    [
+      { driver: 'blklogwrites', file: { driver: 'null' }, log: 5 },
+      'drive.log: must be a path, or a WriteLog, got 5',
+    ],
     [{ driver: 'memory' }, 'drive.size: needed where there is no buffer'],
     [
       { driver: 'memory', buffer: new ArrayBuffer(512) },
@@ -120,11 +124,11 @@ describe('a mistake in a drive names the field', () => {
 test('an unknown driver is refused with the list of those there are', async () => {
   const error = await driverError(() => driverType('qcow2'));
   expect(error.code).toBe('ERR_DRIVE_OPTION');
-  expect(error.message).toBe('unknown driver "qcow2" (known: file, memory, module, null, raw)');
+  expect(error.message).toBe(`unknown driver "qcow2" (known: ${KNOWN})`);
 });
 
 test('every driver is found under its own name', () => {
-  for (const name of ['file', 'memory', 'module', 'null', 'raw']) expect(driverType(name).name).toBe(name);
+  for (const name of KNOWN.split(', ')) expect(driverType(name).name).toBe(name);
 });
 
 test('a prepared drive that was cloned to another thread opens as the same disk', async () => {

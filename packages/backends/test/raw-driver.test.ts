@@ -152,7 +152,7 @@ describe('a window', () => {
     drive.file = drive;
     const error = await driverError(() => parseDrive(drive));
     expect(error.code).toBe('ERR_DRIVE_OPTION');
-    expect(error.message).toMatch(/^drive\.file(\.file)+: more than 16 windows onto each other$/);
+    expect(error.message).toMatch(/^drive\.file(\.file)+: more than 16 drives inside each other$/);
     // What was counted on the way is forgotten.
     parseDrive({ driver: 'raw', file: { driver: 'null' } });
   });

@@ -164,7 +164,7 @@ export class TestDisk {
   static async openPrepared(prepared: PreparedDrive, nowNs: () => number = () => 0): Promise<TestDisk> {
     const attend = (): void => {
       disk.attended++;
-      driver.poll!(nowNs());
+      driver.poll?.(nowNs());
       disk.listen();
     };
     const driver = await openDrive(structuredClone(prepared), { nowNs, attend });

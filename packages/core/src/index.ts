@@ -15,6 +15,7 @@ export * from './bounce/moving-memory.js';
 export type { QueueLayout } from './bounce/slot-layout.js';
 export * from './virtqueue/split-ring.js';
 export * from './virtqueue/descriptor-chain.js';
+export * from './virtqueue/inflight-table.js';
 export * from './virtqueue/virtqueue.js';
 export * from './virtio/device-status.js';
 export * from './virtio/features.js';

@@ -4,6 +4,7 @@ export type VirtioErrorCode =
   | 'ERR_ADDRESS_OUT_OF_MEMORY'
   | 'ERR_QUEUE_SIZE'
   | 'ERR_QUEUE_ADDRESS'
+  | 'ERR_INFLIGHT'
   | 'ERR_FEATURES'
   | 'ERR_DEVICE_STATUS'
   | 'ERR_DEVICE_OPTION'

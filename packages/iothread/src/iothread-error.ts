@@ -13,6 +13,8 @@ export type IOThreadErrorCode =
   /** Requests were still in flight when the time to drain was over. */
   | 'ERR_DRAIN_TIMEOUT'
   | 'ERR_RUNTIME_CLOSED'
+  /** Its disk failed a request, and it waits for `continueDevice`: that has to come first. */
+  | 'ERR_DEVICE_PAUSED'
   /** The state of a device can be saved while it is quiesced, not before. */
   | 'ERR_NOT_QUIESCED'
   /** A saved state is none, or does not fit the device that it is to be restored into. */

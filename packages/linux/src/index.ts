@@ -18,15 +18,19 @@ export { LinuxError } from './linux-error.js';
 export { createMemfd } from './memfd.js';
 export { MemoryMap, viewOf } from './memory-map.js';
 export { readAt, readVectorAt, syncData, writeAt, writeVectorAt } from './positioned-io.js';
+export { killWithParent, setNoNewPrivileges } from './process-control.js';
 export { ReadableWatch } from './readable-watch.js';
 export { createSocketPair } from './socket-pair.js';
 export {
   acceptUnix,
   connectUnix,
+  DEFAULT_BACKLOG,
   isListeningUnixSocket,
   listenUnix,
   MAX_SOCKET_PATH_BYTES,
   UnixMessenger,
+  type ListenOptions,
   type Received,
 } from './unix-socket.js';
+export { findUser, type User } from './user.js';
 export { waitReadable } from './wait-readable.js';

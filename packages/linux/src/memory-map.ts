@@ -5,6 +5,7 @@ import { LinuxError } from './linux-error.js';
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
+const MADV_DONTDUMP = 16;
 /** What mmap(2) returns for -1 as an unsigned address. */
 const MAP_FAILED = 2 ** 64;
 
@@ -23,6 +24,12 @@ const munmap = libc.func('int munmap(uintptr_t address, size_t byteLength)') as 
   byteLength: number,
 ) => number;
 
+const madvise = libc.func('int madvise(uintptr_t address, size_t byteLength, int advice)') as (
+  address: number,
+  byteLength: number,
+  advice: number,
+) => number;
+
 /** A file's bytes in this process's memory, shared with everybody who maps the file. */
 export class MemoryMap {
   readonly address: number;
@@ -39,6 +46,12 @@ export class MemoryMap {
     if (address >= MAP_FAILED) throw new LinuxError('mmap', lastErrno());
     this.address = address;
     this.byteLength = byteLength;
+  }
+
+  /** Leaves the memory out of core dumps, where the kernel can do that: it is not this process's own. */
+  leaveOutOfDumps(): void {
+    // A range that is mapped whole; nothing in it changes.
+    madvise(this.address, this.byteLength, MADV_DONTDUMP);
   }
 
   /** The caller makes sure that no thread works in the mapping any more, through a view or by a call under way. */

@@ -2,6 +2,7 @@ import { NativeBuffer } from './address-of.js';
 import { closeFd } from './file-descriptor.js';
 import { checked, lastErrno, libc } from './libc.js';
 import { errnoName, LinuxError } from './linux-error.js';
+import { setModeAfterBind, setModeBeforeBind } from './socket-mode.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -73,16 +74,32 @@ function socketAddress(path: string): NativeBuffer {
 const newSocket = (): number =>
   checked('socket', socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 
+/** Connections that wait until they are accepted, where nothing else is said. */
+export const DEFAULT_BACKLOG = 16;
+
+/** How a socket listens. */
+export interface ListenOptions {
+  /** Permission bits of the path: who may write to it may connect. Default 0600: its owner alone. At no time there are more. */
+  readonly mode?: number | undefined;
+  /** Connections that wait until they are accepted; default 16. */
+  readonly backlog?: number;
+}
+
 /**
  * A listening socket at `path`, which must not exist yet; non-blocking. The caller closes the descriptor and removes the path.
  * @throws LinuxError `ENAMETOOLONG` above 107 bytes, `EADDRINUSE`, `ENOENT`, …
  */
-export function listenUnix(path: string, backlog: number = 16): number {
+export function listenUnix(
+  path: string,
+  { mode = 0o600, backlog = DEFAULT_BACKLOG }: ListenOptions = {},
+): number {
   const address = socketAddress(path);
   const fd = newSocket();
   try {
+    setModeBeforeBind(fd, mode);
     // The kernel reads the whole structure during the call; `address` lives through it.
     checked('bind', bind(fd, address.address, SOCKADDR_UN_BYTES));
+    setModeAfterBind(path, mode);
     checked('listen', listen(fd, backlog));
   } catch (error) {
     closeFd(fd);

@@ -1,13 +1,23 @@
 import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import { innerDrive, isNested, nestedOptions } from '@iothreads/backends/blockdev';
+import { filterOver } from './block-filters.js';
 import { type BlockNode, holderOf } from './block-node.js';
 import { isExpected } from './describe-error.js';
-import { driveOptions, inheritOptions, windowOptions } from './drive-options.js';
+import { driveOptions, inheritOptions, unlocked } from './drive-options.js';
 import type { Log } from './log.js';
-import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './options/blockdev-options.js';
-import { StorageDaemonError } from './storage-daemon-error.js';
+import type {
+  BlockdevOptions,
+  LeafBlockdev,
+  NestedBlockdev,
+  RawBlockdev,
+} from './options/blockdev-options.js';
+import { checkRoom, StorageDaemonError } from './storage-daemon-error.js';
 
 /** What the system says of images that may be read but not written. */
 const NOT_WRITABLE = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** Nodes that there can be. They may stand on each other, and are gone through from top to bottom. */
+export const MAX_NODES = 4096;
 
 /** The nodes by their names, and which of them are made of others. */
 export class BlockGraph {
@@ -21,7 +31,7 @@ export class BlockGraph {
 
   /**
    * Makes a node, and the children that are described in it. Its drive is open when this resolves.
-   * @throws StorageDaemonError `ERR_PARAMETER`, `ERR_DUPLICATE_ID`, `ERR_NOT_FOUND`
+   * @throws StorageDaemonError `ERR_PARAMETER`, `ERR_DUPLICATE_ID`, `ERR_NOT_FOUND`, `ERR_LIMIT`
    * @throws BlockDriverError when the drive can't be used
    */
   async add(options: BlockdevOptions): Promise<BlockNode> {
@@ -32,11 +42,12 @@ export class BlockGraph {
   }
 
   async #add(options: BlockdevOptions): Promise<BlockNode> {
+    checkRoom(this.#nodes.size, MAX_NODES, 'nodes');
     const name = options['node-name'] ?? `#block${String(this.#generated++).padStart(3, '0')}`;
     if (this.#nodes.has(name)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
     }
-    const node = options.driver === 'raw' ? await this.#raw(name, options) : await this.#leaf(name, options);
+    const node = isNested(options) ? await this.#nested(name, options) : await this.#leaf(name, options);
     this.#nodes.set(name, node);
     node.child?.parents.add(node);
     return node;
@@ -49,26 +60,30 @@ export class BlockGraph {
     return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
   }
 
-  async #raw(name: string, options: RawBlockdev): Promise<BlockNode> {
-    const ownsChild = typeof options.file !== 'string';
+  async #nested(name: string, options: NestedBlockdev): Promise<BlockNode> {
+    const { inner } = innerDrive(options);
+    const ownsChild = typeof inner !== 'string';
     const child =
-      typeof options.file === 'string'
-        ? this.find(options.file)
-        : await this.#add(inheritOptions(options, options.file));
+      typeof inner === 'string' ? this.find(inner) : await this.#add(inheritOptions(options, inner));
     try {
       // An inline child may have taken the name meanwhile.
       if (this.#nodes.has(name)) {
         throw new StorageDaemonError('ERR_DUPLICATE_ID', `Duplicate nodes with node-name='${name}'`);
       }
-      const window = options.offset !== undefined || options.size !== undefined;
-      const drive = window ? windowOptions(options, child.drive) : child.drive;
-      const held = window ? await this.#hold(drive, { ...options, ...readOnlyOf(child) }) : child.held;
-      const shape = { child, ownsChild, window };
-      return { name, options, drive, held, ...shape, parents: new Set(), exports: new Set() };
+      const node =
+        options.driver === 'raw' ? await this.#raw(options, child) : await filterOver(options, child);
+      return { name, options, ...node, child, ownsChild, parents: new Set(), exports: new Set() };
     } catch (error) {
       if (ownsChild) await this.#remove(child);
       throw error;
     }
+  }
+
+  async #raw(options: RawBlockdev, child: BlockNode): Promise<Pick<BlockNode, 'drive' | 'held' | 'window'>> {
+    const window = options.offset !== undefined || options.size !== undefined;
+    if (!window) return { drive: child.drive, held: child.held, window };
+    const drive = nestedOptions(options, unlocked(child.drive));
+    return { drive, held: await this.#hold(drive, { ...options, ...readOnlyOf(child) }), window };
   }
 
   async #hold(drive: DriveOptions, options: BlockdevOptions): Promise<HeldDrive> {
@@ -118,7 +133,7 @@ export class BlockGraph {
     this.#nodes.delete(node.name);
     const { child } = node;
     child?.parents.delete(node);
-    if (holderOf(node) === node) await node.held.close();
+    await closeNode(node);
     // A child with a name may have found other users; it stays for them.
     if (child !== undefined && node.ownsChild && child.parents.size === 0 && child.exports.size === 0) {
       await this.#remove(child);
@@ -154,15 +169,22 @@ export class BlockGraph {
 
   /** Closes all drives; those that can't be closed are told in the log. */
   async close(): Promise<void> {
-    const holders = this.list().filter((node) => holderOf(node) === node);
+    const nodes = this.list();
     this.#nodes.clear();
     // Windows first: children are made before their parents.
-    for (const { name, held } of holders.toReversed()) {
-      await held.close().catch((error: unknown) => {
-        this.#log.write('error', `node '${name}': ${error instanceof Error ? error.message : String(error)}`);
+    for (const node of nodes.toReversed()) {
+      await closeNode(node).catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        this.#log.write('error', `node '${node.name}': ${message}`);
       });
     }
   }
+}
+
+/** Closes what the node itself has opened. */
+async function closeNode(node: BlockNode): Promise<void> {
+  node.log?.close();
+  if (holderOf(node) === node) await node.held.close();
 }
 
 /** A window onto what can't be written can't be written either. */

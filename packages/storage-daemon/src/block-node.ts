@@ -1,4 +1,4 @@
-import type { DriveOptions, HeldDrive, PreparedDrive } from '@iothreads/backends';
+import type { DriveOptions, FaultRules, HeldDrive, PreparedDrive, WriteLog } from '@iothreads/backends';
 import type { BlockdevOptions } from './options/blockdev-options.js';
 
 /** A disk under a name. */
@@ -7,8 +7,12 @@ export interface BlockNode {
   readonly options: BlockdevOptions;
   /** What the runtime's drivers make of it. */
   readonly drive: DriveOptions;
-  /** Open for as long as the node exists; a raw node that restricts nothing has its child's. */
+  /** Open for as long as the node exists; all but a window is opened by the node at the bottom. */
   readonly held: HeldDrive;
+  /** Of a blkdebug node. */
+  readonly faults?: FaultRules | undefined;
+  /** Of a blklogwrites node. */
+  readonly log?: WriteLog | undefined;
   readonly child: BlockNode | undefined;
   /** The child was described in place, and goes with this node. */
   readonly ownsChild: boolean;

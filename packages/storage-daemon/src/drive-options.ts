@@ -1,6 +1,6 @@
 import type { DriveOptions } from '@iothreads/backends';
 import * as blockdev from '@iothreads/backends/blockdev';
-import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './options/blockdev-options.js';
+import type { BlockdevOptions, LeafBlockdev, NestedBlockdev } from './options/blockdev-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 
 /** A node's options, but those of a raw node, in the runtime's words. @throws StorageDaemonError `ERR_PARAMETER` */
@@ -16,13 +16,22 @@ export function driveOptions(options: LeafBlockdev): DriveOptions {
   }
 }
 
-/** A window onto a child's drive. The child has the lock: a second one of the same process would be refused. */
-export function windowOptions(options: RawBlockdev, child: DriveOptions): DriveOptions {
-  return blockdev.windowOptions(options, child.driver === 'file' ? { ...child, locking: 'off' } : child);
+/** The drive of a node, for those made of it: the node has the lock, and a second one of the same process would be refused. */
+export function unlocked(drive: DriveOptions): DriveOptions {
+  switch (drive.driver) {
+    case 'file':
+      return { ...drive, locking: 'off' };
+    case 'blkdebug':
+      return { ...drive, image: unlocked(drive.image) };
+    case 'blklogwrites':
+      return { ...drive, file: unlocked(drive.file) };
+    default:
+      return drive;
+  }
 }
 
 /** The options of a child described in place, with what it has from its parent. */
-export function inheritOptions(parent: RawBlockdev, child: BlockdevOptions): BlockdevOptions {
+export function inheritOptions(parent: NestedBlockdev, child: BlockdevOptions): BlockdevOptions {
   return {
     ...blockdev.inheritOptions(parent, child),
     'auto-read-only': child['auto-read-only'] ?? parent['auto-read-only'],

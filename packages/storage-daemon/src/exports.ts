@@ -5,7 +5,10 @@ import { describeError } from './describe-error.js';
 import type { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
 import type { ExportOptions } from './options/export-options.js';
-import { StorageDaemonError } from './storage-daemon-error.js';
+import { checkRoom, StorageDaemonError } from './storage-daemon-error.js';
+
+/** Exports that there can be: each has a thread's attention, a socket and room for requests. */
+export const MAX_EXPORTS = 1024;
 
 /** An export and what it is made of. */
 export interface BlockExport {
@@ -20,12 +23,15 @@ export class Exports {
   readonly #graph: BlockGraph;
   readonly #iothreads: IOThreads;
   readonly #log: Log;
+  readonly #admission: Promise<void>;
   readonly #exports = new Map<string, BlockExport>();
 
-  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log) {
+  /** @param admission resolves when front ends may be served */
+  constructor(graph: BlockGraph, iothreads: IOThreads, log: Log, admission: Promise<void>) {
     this.#graph = graph;
     this.#iothreads = iothreads;
     this.#log = log;
+    this.#admission = admission;
   }
 
   /**
@@ -37,6 +43,7 @@ export class Exports {
     if (this.#exports.has(id)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Block export id '${id}' is already in use`);
     }
+    checkRoom(this.#exports.size, MAX_EXPORTS, 'exports');
     const node = this.#graph.find(options['node-name']);
     const writable = options.writable === true;
     if (writable && isReadOnly(node)) {
@@ -58,7 +65,7 @@ export class Exports {
       // Loaded while iothreads start.
       import('@iothreads/vhost-user'),
     ]);
-    const { addr } = options;
+    const { addr, werror, rerror } = options;
     const server = await VhostUserBlkExport.start(
       await this.#iothreads.runtime(),
       {
@@ -70,6 +77,9 @@ export class Exports {
         logicalBlockSize: options['logical-block-size'] ?? 512,
         numQueues,
         iothreads,
+        admission: this.#admission,
+        ...(werror === undefined || werror === 'auto' ? {} : { werror }),
+        ...(rerror === undefined || rerror === 'auto' ? {} : { rerror }),
       },
       (level, message) => {
         this.#log.write(level, `export '${id}': ${message}`);
@@ -85,8 +95,7 @@ export class Exports {
    * @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE`
    */
   async delete(id: string, hard: boolean): Promise<void> {
-    const found = this.#exports.get(id);
-    if (found === undefined) throw new StorageDaemonError('ERR_NOT_FOUND', `Export '${id}' is not found`);
+    const found = this.#named(id);
     if (!hard && found.server.connected) {
       throw new StorageDaemonError(
         'ERR_IN_USE',
@@ -132,6 +141,27 @@ export class Exports {
       await runtime.moveDevice(id, iothreads[0]!);
       this.#iothreads.use(id, iothreads);
     }
+  }
+
+  find(id: string): BlockExport | undefined {
+    return this.#exports.get(id);
+  }
+
+  /**
+   * Ends the pause of an export, or of all that are paused.
+   * @throws StorageDaemonError `ERR_NOT_FOUND`
+   */
+  async continue(id: string | undefined): Promise<void> {
+    const named = id === undefined ? this.list() : [this.#named(id)];
+    for (const each of named) {
+      if (await each.server.continue()) this.#log.write('info', `export '${each.id}': goes on`);
+    }
+  }
+
+  #named(id: string): BlockExport {
+    const found = this.#exports.get(id);
+    if (found === undefined) throw new StorageDaemonError('ERR_NOT_FOUND', `Export '${id}' is not found`);
+    return found;
   }
 
   list(): readonly BlockExport[] {

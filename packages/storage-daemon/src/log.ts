@@ -8,7 +8,9 @@ export type LogLevel = 'info' | 'warning' | 'error';
 export type LogSink = (line: string) => void;
 
 const STDERR = 2;
-const LINES_PER_SECOND = 20;
+export const LINES_PER_SECOND = 20;
+/** Characters of one line: some of it is others' text. */
+export const MAX_LINE_LENGTH = 2000;
 
 /** Lines with a level on stderr. */
 export class Log {
@@ -51,9 +53,10 @@ export class Log {
   }
 
   #print(line: string): void {
+    const shown = line.length > MAX_LINE_LENGTH ? `${line.slice(0, MAX_LINE_LENGTH)}…` : line;
     const lost = this.#lost === 0 ? '' : `${PROGRAM}: warning: ${this.#lost} lines could not be written\n`;
     try {
-      this.#sink(`${lost}${line}\n`);
+      this.#sink(`${lost}${shown}\n`);
       this.#lost = 0;
     } catch {
       // A log that nobody reads any more, or a pipe that is full: no reason to stop serving disks.

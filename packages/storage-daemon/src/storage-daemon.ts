@@ -2,35 +2,56 @@ import { BlockGraph } from './block-graph.js';
 import { Chardevs } from './chardev/chardevs.js';
 import { describeError, isExpected } from './describe-error.js';
 import { Exports } from './exports.js';
+import { ioErrorEvent, IOErrors } from './io-errors.js';
 import { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
 import { Monitors } from './qmp/monitors.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
+import type { Supervision } from './supervise/supervision.js';
 
 /** Everything that a daemon has, and one thing that happens to it at a time. */
 export class StorageDaemon {
   readonly log: Log;
+  readonly supervision: Supervision;
   readonly iothreads: IOThreads;
   readonly graph: BlockGraph;
   readonly exports: Exports;
   readonly chardevs: Chardevs;
   readonly monitors: Monitors;
   readonly #stop = new AbortController();
+  readonly #admission: Promise<void>;
+  #admit!: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(log: Log, options: { readonly stdioAllowed: boolean }) {
+  constructor(log: Log, supervision: Supervision, options: { readonly stdioAllowed: boolean }) {
     this.log = log;
-    this.iothreads = new IOThreads(log);
+    this.supervision = supervision;
+    const ioErrors = new IOErrors(log);
+    this.iothreads = new IOThreads(log, (id, report) => {
+      const node = this.exports.find(id)?.node.name;
+      if (node === undefined) return;
+      ioErrors.log(id, report);
+      this.monitors.notify('BLOCK_IO_ERROR', ioErrorEvent(id, node, report));
+    });
     this.graph = new BlockGraph(log);
-    this.exports = new Exports(this.graph, this.iothreads, log);
-    this.chardevs = new Chardevs({ stopping: this.stopping, ...options });
+    this.#admission = new Promise((resolve) => {
+      this.#admit = resolve;
+    });
+    this.exports = new Exports(this.graph, this.iothreads, log, this.#admission);
+    this.chardevs = new Chardevs({
+      stopping: this.stopping,
+      // A daemon that was started again had its first client in an earlier life.
+      mayWait: () => supervision.restarts.count === 0,
+      ...options,
+    });
     this.monitors = new Monitors(
       (name, args) =>
         this.exclusive(async () => {
           const { executeCommand } = await import('./qmp/execute-command.js');
           return executeCommand(this, name, args);
         }),
+      this.#admission,
       (bug) => {
         // Where nobody waits for an answer, Node.js says what has happened, and where.
         queueMicrotask(() => {
@@ -43,6 +64,11 @@ export class StorageDaemon {
   /** Aborted when the daemon is to end. */
   get stopping(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  /** From now on whoever connects is served: before, there may be privileges that they are not to come near. */
+  admit(): void {
+    this.#admit();
   }
 
   /** Asks the daemon to end; `daemon.ts` sees to it. */
@@ -68,6 +94,7 @@ export class StorageDaemon {
     this.stop();
     await this.#turn;
     this.#closed = true;
+    this.admit();
     let well = true;
     const attempt = async (what: string, close: () => Promise<void>): Promise<void> => {
       try {

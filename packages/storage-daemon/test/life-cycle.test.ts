@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { DaemonProcess } from './support/daemon-process.js';
+import { isAlive } from './support/processes.js';
 import { QmpClient } from './support/qmp-client.js';
 import { Scratch } from './support/scratch.js';
 import { until } from '../../../test/support/within.js';
@@ -20,14 +21,6 @@ const everything = (scratch: Scratch): string[] => [
   scratch.file('pid'),
 ];
 const FILES = ['pid', 'qmp', 'vhost', 'vhost2'];
-
-const isAlive = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-};
 
 describe('the end of a daemon', () => {
   test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s: status 0, nothing left behind', async (signal) => {

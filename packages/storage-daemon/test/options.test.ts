@@ -48,6 +48,25 @@ describe('both ways to write an option mean the same', () => {
       { driver: 'module', 'node-name': 'm', url: './d.js', options: { a: 'b', c: ['d'] } },
     ],
     [
+      blockdev,
+      'blkdebug,node-name=d,image=n,seed=7,inject-error.0.event=none,inject-error.0.iotype=write,inject-error.0.errno=28,inject-error.0.sector=8,inject-error.0.once=on,inject-error.1.errno=EROFS,inject-error.1.probability=0.25,inject-error.1.delay-ns=1000',
+      {
+        driver: 'blkdebug',
+        'node-name': 'd',
+        image: 'n',
+        seed: 7,
+        'inject-error': [
+          { event: 'none', iotype: 'write', errno: 28, sector: 8, once: true },
+          { errno: 'EROFS', probability: 0.25, 'delay-ns': 1000 },
+        ],
+      },
+    ],
+    [
+      blockdev,
+      'blklogwrites,node-name=l,file=n,log.driver=file,log.filename=/x',
+      { driver: 'blklogwrites', 'node-name': 'l', file: 'n', log: { driver: 'file', filename: '/x' } },
+    ],
+    [
       exported,
       `vhost-user-blk,id=e,node-name=n,${unix},writable=on,num-queues=4,logical-block-size=4096,iothread.0=a,iothread.1=b`,
       {
@@ -129,6 +148,30 @@ describe('a mistake is named', () => {
       'file,filename=x,aio=zz',
       "Parameter 'aio' does not accept value 'zz' (known: threads, native",
     ],
+    [blockdev, 'blkdebug', "Parameter 'image' is missing"],
+    [blockdev, 'blkdebug,image=n,inject-error=5', "Parameter 'inject-error' must be a list"],
+    [
+      blockdev,
+      'blkdebug,image=n,inject-error.0.iotype=erase',
+      "Parameter 'inject-error.0.iotype' does not accept value 'erase' (known: read, write,",
+    ],
+    [
+      blockdev,
+      'blkdebug,image=n,inject-error.0.errno=ENOPE',
+      "Parameter 'inject-error.0.errno' must be the number of an error, or one of EIO, ENOSPC",
+    ],
+    [
+      blockdev,
+      'blkdebug,image=n,inject-error.0.probability=2',
+      "Parameter 'inject-error.0.probability' expects a number from 0 to 1, got 2",
+    ],
+    [
+      blockdev,
+      '{"driver":"blkdebug","image":"n","inject-error":[{"event":"read_aio"}]}',
+      "Parameter 'inject-error.0.event' does not accept value 'read_aio' (known: none)",
+    ],
+    [blockdev, 'blklogwrites,file=n', "Parameter 'log' is missing"],
+    [blockdev, 'blklogwrites,file=n,log=m', "Invalid parameter type for 'log', expected: object"],
     [blockdev, 'raw', "Parameter 'file' is missing"],
     [blockdev, 'raw,file.driver=nope', "Parameter 'file.driver' does not accept value 'nope'"],
     [blockdev, 'raw,file.driver=file,file.filename=x,file.foo=3', "Parameter 'file.foo' is unexpected"],

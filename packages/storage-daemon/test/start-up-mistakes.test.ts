@@ -27,7 +27,7 @@ describe('a mistake is one line and status 1, and leaves nothing behind', () => 
     [
       'an unknown driver',
       ['--bl', 'nope,node-name=a'],
-      "--bl nope,node-name=a: Parameter 'driver' does not accept value 'nope' (known: file, raw, null-co, null-aio, memory, module)",
+      "--bl nope,node-name=a: Parameter 'driver' does not accept value 'nope' (known: file, raw, null-co, null-aio, memory, module, blkdebug, blklogwrites)",
     ],
     [
       'no node name',
@@ -126,7 +126,7 @@ describe('a mistake is one line and status 1, and leaves nothing behind', () => 
     await once(server, 'listening');
     try {
       expect(await mistake(scratch, '--chardev', `socket,id=m,path=${path},server=on`)).toContain(
-        'somebody listens there; stop them or choose another path',
+        'is in use by another process; stop it, or use another path',
       );
       expect(
         await mistake(

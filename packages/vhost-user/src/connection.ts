@@ -18,7 +18,7 @@ export interface Message extends MessageHeader {
 }
 
 /** Messages received in a row before others on this thread have their turn. */
-const TURN = 16;
+export const TURN = 16;
 
 /** One connection's stream of messages, either side's. Nothing is read beyond the message that was asked for. */
 export class Connection {

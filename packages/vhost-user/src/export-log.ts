@@ -5,10 +5,10 @@ export type LogLevel = 'info' | 'warning' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
 
 /** Lines of each level in one period: a front end that misbehaves all the time is told of now and then. */
-const LINES = 5;
-const PERIOD_MS = 1000;
+export const LINES = 5;
+export const PERIOD_MS = 1000;
 
-/** What an export tells its operator. Front ends cause most of it, so it is limited; errors of our own are not. */
+/** What an export tells its operator. Front ends cause most of it, even errors of our own by coming back to them: it is limited. */
 export class ExportLog {
   readonly #log: Log;
   readonly #nowMs: () => number;
@@ -28,7 +28,7 @@ export class ExportLog {
   }
 
   error(message: string): void {
-    this.#log('error', message);
+    this.#limited('error', message);
   }
 
   #limited(level: LogLevel, message: string): void {

@@ -5,6 +5,6 @@
  * @mergeModuleWith <project>
  */
 export { type Log, type LogLevel } from './export-log.js';
-export { type SocketAddress } from './listening-socket.js';
+export { type ListeningSocket, openListeningSocket, type SocketAddress } from './listening-socket.js';
 export { VhostUserBlkExport, type VhostUserBlkOptions } from './vhost-user-blk-export.js';
 export { VhostUserError, type VhostUserErrorCode } from './vhost-user-error.js';

@@ -7,12 +7,18 @@ const PAUSE_MS = 200;
 /** Takes connections from a listening socket one by one; the others wait in its backlog. */
 export class Listener {
   readonly #fd: number;
+  /** Resolves when the listener is closed. */
+  readonly closed: Promise<void>;
   #closed = false;
+  #onClosed!: () => void;
   #wake: (() => void) | undefined;
 
   /** @param fd a non-blocking listening socket, the listener's from now on */
   constructor(fd: number) {
     this.#fd = fd;
+    this.closed = new Promise((resolve) => {
+      this.#onClosed = resolve;
+    });
   }
 
   /**
@@ -49,6 +55,7 @@ export class Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#onClosed();
     this.#wake?.();
     closeFd(this.#fd);
   }

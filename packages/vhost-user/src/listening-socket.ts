@@ -12,12 +12,18 @@ import { VhostUserError } from './vhost-user-error.js';
 
 /** Where an export listens: a path, or a listening socket that this process has inherited. */
 export type SocketAddress =
-  { readonly type: 'unix'; readonly path: string } | { readonly type: 'fd'; readonly fd: number };
+  | {
+      readonly type: 'unix';
+      readonly path: string;
+      /** Permission bits of the path: who may write to it may connect. Default 0600: its owner alone. */
+      readonly mode?: number | undefined;
+    }
+  | { readonly type: 'fd'; readonly fd: number };
 
 /** A socket that listens, and how to take away what it left in the file system. */
 export interface ListeningSocket {
   readonly fd: number;
-  /** Removes the path, unless it is another's by now. */
+  /** Removes the path, unless it is another's by now, or this user may not. */
   remove(): void;
 }
 
@@ -26,7 +32,7 @@ export interface ListeningSocket {
  * @throws VhostUserError `ERR_SOCKET_PATH`, `ERR_SOCKET_IN_USE`, `ERR_NOT_A_SOCKET`, or an errno name
  */
 export function openListeningSocket(address: SocketAddress): ListeningSocket {
-  return address.type === 'unix' ? listenAt(address.path) : inherited(address.fd);
+  return address.type === 'unix' ? listenAt(address.path, address.mode) : inherited(address.fd);
 }
 
 function inherited(fd: number): ListeningSocket {
@@ -46,7 +52,7 @@ function inherited(fd: number): ListeningSocket {
  */
 const AS_BIGINT = { bigint: true } as const;
 
-function listenAt(path: string): ListeningSocket {
+function listenAt(path: string, mode: number | undefined): ListeningSocket {
   const byteLength = Buffer.byteLength(path);
   if (byteLength === 0) throw new VhostUserError('ERR_SOCKET_PATH', 'socket path is empty: give it a name');
   if (byteLength > MAX_SOCKET_PATH_BYTES || path.includes('\0')) {
@@ -56,7 +62,7 @@ function listenAt(path: string): ListeningSocket {
     );
   }
   removeStale(path);
-  const fd = attempt(path, () => listenUnix(path));
+  const fd = attempt(path, () => listenUnix(path, { mode }));
   let mine: BigIntStats;
   try {
     mine = attempt(path, () => lstatSync(path, AS_BIGINT));
@@ -67,8 +73,12 @@ function listenAt(path: string): ListeningSocket {
   return {
     fd,
     remove: () => {
-      const now = lstatSync(path, { ...AS_BIGINT, throwIfNoEntry: false });
-      if (now?.ino === mine.ino && now.dev === mine.dev) unlinkSync(path);
+      try {
+        const now = lstatSync(path, { ...AS_BIGINT, throwIfNoEntry: false });
+        if (now?.ino === mine.ino && now.dev === mine.dev) unlinkSync(path);
+      } catch {
+        // This user may not, or not any more. Whoever listens there next replaces what nobody listens at.
+      }
     },
   };
 }

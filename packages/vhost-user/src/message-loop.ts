@@ -1,4 +1,5 @@
 import { VirtioError } from '@iothreads/core';
+import { closeFd } from '@iothreads/linux';
 import type { Connection, Message } from './connection.js';
 import type { ExportLog } from './export-log.js';
 import { encodeU64 } from './protocol/integers.js';
@@ -19,7 +20,13 @@ export interface RequestHandler {
   readonly refusal?: Uint8Array;
 }
 
-type Answer = Uint8Array | undefined | void;
+/** An answer with a descriptor, which is closed here once it has been sent. */
+export interface AnswerWithFd {
+  readonly payload: Uint8Array;
+  readonly fd: number;
+}
+
+type Answer = Uint8Array | AnswerWithFd | undefined | void;
 
 /** What is dealt with, and what was negotiated about it. */
 export interface RequestHandlers {
@@ -67,7 +74,7 @@ async function dealWith(
 ): Promise<void> {
   const { request, payload, fds } = message;
   const handler = requests.handlers.get(request);
-  let reply: Uint8Array | undefined;
+  let reply: Uint8Array | AnswerWithFd | undefined;
   let mistake: VhostUserError | undefined;
   try {
     const checked = check(message, handler, requests);
@@ -84,7 +91,16 @@ async function dealWith(
     if (reply === undefined) throw mistake;
     log.warning(mistake.message);
   }
-  if (reply !== undefined) connection.send(request, FLAG_REPLY, reply);
+  if (reply === undefined) return;
+  if (reply instanceof Uint8Array) {
+    connection.send(request, FLAG_REPLY, reply);
+    return;
+  }
+  try {
+    connection.send(request, FLAG_REPLY, reply.payload, [reply.fd]);
+  } finally {
+    closeFd(reply.fd);
+  }
 }
 
 function check(

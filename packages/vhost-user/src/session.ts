@@ -5,9 +5,16 @@ import type { Connection } from './connection.js';
 import { takeEventfd } from './eventfd-argument.js';
 import type { ExportLog } from './export-log.js';
 import { GuestRegion } from './guest-region.js';
+import { InflightRegion } from './inflight-region.js';
 import { MAX_MEM_SLOTS, MemoryTable } from './memory-table.js';
-import { dealWithMessages, type RequestHandler, type RequestHandlers } from './message-loop.js';
+import {
+  type AnswerWithFd,
+  dealWithMessages,
+  type RequestHandler,
+  type RequestHandlers,
+} from './message-loop.js';
 import { decodeConfigAccess, encodeConfigAccess } from './protocol/config-payload.js';
+import { decodeInflight, encodeInflight } from './protocol/inflight-payload.js';
 import { decodeU64, encodeU64, expectEmpty } from './protocol/integers.js';
 import { decodeMemoryTable, decodeSingleRegion } from './protocol/memory-payloads.js';
 import {
@@ -74,7 +81,7 @@ export class Session implements RequestHandlers {
     this.#owner = owner;
     this.#device = owner.device;
     this.#rings = new Vrings(owner.device);
-    const { MQ, CONFIG, BACKEND_REQ, CONFIGURE_MEM_SLOTS: SLOTS } = ProtocolFeature;
+    const { MQ, CONFIG, BACKEND_REQ, INFLIGHT_SHMFD: INFLIGHT, CONFIGURE_MEM_SLOTS: SLOTS } = ProtocolFeature;
     this.handlers = new Map<number, RequestHandler>([
       [Request.GET_FEATURES, { handle: (p) => answer(p, this.#device.offeredFeatures | PROTOCOL_BIT) }],
       [Request.SET_FEATURES, { handle: (p) => this.#setFeatures(decodeU64(p)) }],
@@ -94,6 +101,11 @@ export class Session implements RequestHandlers {
       [Request.GET_MAX_MEM_SLOTS, { feature: SLOTS, handle: (p) => answer(p, MAX_MEM_SLOTS) }],
       [Request.ADD_MEM_REG, { feature: SLOTS, fds: one, handle: (p, fds) => this.#addMemReg(p, fds) }],
       [Request.REM_MEM_REG, { feature: SLOTS, fds: atMostOne, handle: (p) => this.#remMemReg(p) }],
+      [Request.GET_INFLIGHT_FD, { feature: INFLIGHT, handle: (p) => this.#getInflightFd(p) }],
+      [
+        Request.SET_INFLIGHT_FD,
+        { feature: INFLIGHT, fds: one, handle: (p, fds) => this.#setInflightFd(p, fds) },
+      ],
       [Request.SET_VRING_NUM, { handle: (p) => this.#setVringNum(p) }],
       [Request.SET_VRING_ADDR, { handle: (p) => this.#setVringAddr(p) }],
       [Request.SET_VRING_BASE, { handle: (p) => this.#setVringBase(p) }],
@@ -222,6 +234,22 @@ export class Session implements RequestHandlers {
     return this.#rings.setMemory(this.#rings.memory.without(decodeSingleRegion(payload)));
   }
 
+  #getInflightFd(payload: Uint8Array): AnswerWithFd {
+    const { numQueues, queueSize } = decodeInflight(payload);
+    if (numQueues > this.#device.numQueues || queueSize > this.#device.maxQueueSize) {
+      throw protocolError(
+        `requests in flight of ${numQueues} queues of size ${queueSize} are to be tracked; ` +
+          `the export has ${this.#device.numQueues} of up to ${this.#device.maxQueueSize}`,
+      );
+    }
+    const region = InflightRegion.create(numQueues, queueSize);
+    return { payload: encodeInflight(region, payload.length), fd: region.fd };
+  }
+
+  async #setInflightFd(payload: Uint8Array, fds: ReceivedFds): Promise<void> {
+    await this.#rings.setInflight(InflightRegion.map(decodeInflight(payload), fds));
+  }
+
   #setVringNum(payload: Uint8Array): Promise<void> {
     const { index, num } = decodeVringState(payload);
     const ring = this.#rings.at(index);
@@ -245,6 +273,7 @@ export class Session implements RequestHandlers {
     if (num > 0xffff) throw protocolError(`ring ${index} can't go on at ${num}: indexes have 16 bits`);
     return this.#rings.whileStopped([ring], () => {
       ring.lastAvail = num;
+      ring.held = [];
     });
   }
 

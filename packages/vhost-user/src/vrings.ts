@@ -1,11 +1,26 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
-import { type ExportedDevice, type ExportedQueue, IOThreadError } from '@iothreads/iothread';
+import { type ExportedDevice, type ExportedQueue, IOThreadError, type KeptFate } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
+import type { InflightRegion } from './inflight-region.js';
 import { MemoryTable } from './memory-table.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from './protocol/protocol-features.js';
 import type { VringAddress } from './protocol/vring-payloads.js';
 import { protocolError } from './vhost-user-error.js';
 import { closeIfAny, NO_FD, Vring } from './vring.js';
+
+/** Why a ring stops: the front end wants it to, or something about it changes, or the connection is gone. */
+type StopReason = 'stopped' | 'changed' | 'disconnected';
+
+/**
+ * What becomes of requests then that a paused device keeps, since its disk has failed them. A front end that stops a ring wants
+ * everything back: they fail. Where something changes they go on with the ring. And for whoever serves the ring after this connection
+ * they are left as they are, if it can tell them from others that are in flight.
+ * @param recovers whether front and back end share what is in flight (INFLIGHT_SHMFD)
+ */
+function fateOfKept(why: StopReason, recovers: boolean): KeptFate {
+  if (why === 'changed') return 'carry';
+  return why === 'disconnected' && recovers ? 'drop' : 'fail';
+}
 
 /** The rings of one connection and the memory that they lie in: which of them the device serves, and when. */
 export class Vrings {
@@ -15,6 +30,7 @@ export class Vrings {
   #features = 0n;
   /** Where rings stood that ran was lost with their iothread: none is started before the front end connects again. */
   #lost = false;
+  #inflight: InflightRegion | undefined;
 
   constructor(device: ExportedDevice) {
     this.#device = device;
@@ -44,9 +60,12 @@ export class Vrings {
   }
 
   /** Changes something about rings: those that run are stopped before, and go on afterwards if they still can. */
-  async whileStopped(rings: readonly Vring[], change: () => void): Promise<void> {
-    await this.#stop(rings);
-    this.#expectKnown();
+  async whileStopped(
+    rings: readonly Vring[],
+    change: () => void,
+    why: StopReason = 'changed',
+  ): Promise<void> {
+    await this.#stop(rings, why);
     change();
     await this.#startComplete();
   }
@@ -57,11 +76,12 @@ export class Vrings {
   }
 
   /** ... something that makes it worthwhile to try rings again that could not be started. */
-  async #startAgain(rings: readonly Vring[], change: () => void): Promise<void> {
-    await this.whileStopped(rings, () => {
+  async #startAgain(rings: readonly Vring[], change: () => void, why: StopReason = 'changed'): Promise<void> {
+    const changeAll = (): void => {
       for (const ring of rings) ring.refused = false;
       change();
-    });
+    };
+    await this.whileStopped(rings, changeAll, why);
   }
 
   /** Takes another kick descriptor, and starts the ring. */
@@ -92,9 +112,10 @@ export class Vrings {
   /** Front ends say so again and again: nothing happens then. */
   async setEnabled(ring: Vring, enabled: boolean): Promise<void> {
     if (ring.enabled === enabled && !ring.refused) return;
-    await this.#startAgain([ring], () => {
+    const change = (): void => {
       ring.enabled = enabled;
-    });
+    };
+    await this.#startAgain([ring], change, enabled ? 'changed' : 'stopped');
   }
 
   /**
@@ -124,9 +145,11 @@ export class Vrings {
 
   /** Stops a ring for good, until it is kicked off again. @returns index of the next avail entry to take */
   async stopForGood(ring: Vring): Promise<number> {
-    await this.whileStopped([ring], () => {
+    const change = (): void => {
       ring.setKick(undefined);
-    });
+    };
+    await this.whileStopped([ring], change, 'stopped');
+    this.#expectKnown();
     return ring.lastAvail;
   }
 
@@ -136,7 +159,7 @@ export class Vrings {
    */
   async setMemory(next: MemoryTable): Promise<void> {
     const before = this.#memory;
-    await this.#stop(this.#rings);
+    await this.#stop(this.#rings, 'changed');
     await this.#device.setMemory(next.regions.map(mappedRegion));
     this.#memory = next;
     for (const region of before.regions) {
@@ -146,11 +169,26 @@ export class Vrings {
     await this.#startComplete();
   }
 
+  /** Where requests in flight are kept track of, for all rings. What was there before is unmapped. */
+  async setInflight(region: InflightRegion | undefined): Promise<void> {
+    let before = region;
+    try {
+      await this.#startAgain(this.#rings, () => {
+        before = this.#inflight;
+        this.#inflight = region;
+        for (const ring of this.#rings) ring.takesOver = region !== undefined;
+      });
+    } finally {
+      before?.unmap();
+    }
+  }
+
   /** The connection is gone: stops everything and gives everything back. @throws as long as requests are in flight */
   async end(): Promise<void> {
-    await this.#stop(this.#rings);
+    await this.#stop(this.#rings, 'disconnected');
     for (const ring of this.#rings) ring.closeFds();
     await this.setMemory(MemoryTable.EMPTY);
+    await this.setInflight(undefined);
   }
 
   /** Starts all rings that are complete and don't run yet. */
@@ -182,31 +220,50 @@ export class Vrings {
     for (const { index } of queues) {
       this.#rings[index]!.running = true;
       this.#rings[index]!.refused = false;
+      if (this.#rings[index]!.takesOver) this.#callOnce(this.#rings[index]!);
+      this.#rings[index]!.takesOver = false;
     }
     if (mistakes.length > 0) throw mistakes[0];
   }
 
-  /** The one place that says where a ring goes on. */
+  /** What a back end before this one has completed may have gone unnoticed, if it was killed before it called. */
+  #callOnce({ callFd }: Vring): void {
+    if (callFd !== NO_FD) signalEventfd(callFd);
+  }
+
+  /**
+   * The one place that says where a ring goes on. Where another back end has been, nobody but its table knows: front ends send all
+   * kinds of things as the base of such a ring.
+   */
   #queueOf(ring: Vring): ExportedQueue {
     const addresses = ring.locate(this.#memory);
+    const usedIdx = ring.usedIdx(this.#memory, addresses);
+    const inflightAddress = this.#inflight?.addressOf(ring.index, ring.size);
+    const wasServed = ring.takesOver && this.#inflight!.wasUsed(ring.index);
     return {
       index: ring.index,
       addresses,
       features: this.#features & this.#device.offeredFeatures,
-      state: { lastAvail: ring.lastAvail, usedIdx: ring.usedIdx(this.#memory, addresses) },
+      // What the table has as in flight is added to that.
+      state: wasServed
+        ? { lastAvail: usedIdx, usedIdx }
+        : { lastAvail: ring.lastAvail, usedIdx, held: ring.held },
+      inflightAddress,
       kickFd: ring.kickFd ?? NO_FD,
       callFd: ring.callFd,
       errFd: ring.errFd,
     };
   }
 
-  async #stop(rings: readonly Vring[]): Promise<void> {
+  async #stop(rings: readonly Vring[], why: StopReason): Promise<void> {
     const running = rings.filter((ring) => ring.running);
     if (running.length === 0) return;
-    const positions = await this.#device.stopQueues(running.map(({ index }) => index));
+    const indexes = running.map(({ index }) => index);
+    const positions = await this.#device.stopQueues(indexes, fateOfKept(why, this.#inflight !== undefined));
     for (const ring of running) {
       ring.running = false;
       const position = positions.get(ring.index);
+      ring.held = position?.held ?? [];
       // What the front end said last is not where it stands: neither is it served from there, nor is the front end told so.
       if (position === undefined) this.#lost = true;
       else ring.lastAvail = position.lastAvail;

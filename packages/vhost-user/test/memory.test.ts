@@ -10,7 +10,7 @@ import {
 } from '@iothreads/vhost-user/front-end';
 import { afterEach, describe, expect, test } from 'vitest';
 import { closeRigs, ExportRig } from './support/export-rig.js';
-import { guestMappings } from './support/open-fds.js';
+import { guestMappings, undumpedGuestMappings } from './support/open-fds.js';
 import { expectBytes, pattern } from './support/pattern.js';
 import { underLoad } from './support/under-load.js';
 import { until } from '../../../test/support/within.js';
@@ -199,4 +199,12 @@ test('as many slots as are offered, and no more', async () => {
   } finally {
     file.close();
   }
+});
+
+test('guest memory is left out of core dumps', async () => {
+  const rig = await ExportRig.start();
+  const frontEnd = await rig.connect();
+  expect(await frontEnd.queues[0]!.read(0, 512)).toHaveLength(512);
+  // The front end's own mapping is in this process, too.
+  expect([guestMappings(), undumpedGuestMappings()]).toEqual([2, 1]);
 });

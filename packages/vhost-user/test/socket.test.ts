@@ -52,7 +52,7 @@ describe('refused', () => {
   });
 
   test('a path where a live server listens whose backlog is full', async () => {
-    const listening = listenUnix(other, 0);
+    const listening = listenUnix(other, { backlog: 0 });
     const waiting: number[] = [];
     try {
       expect(() => {

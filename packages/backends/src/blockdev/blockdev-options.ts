@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { MAX_SEED } from '../blkdebug/fault-limits.js';
+import { type InjectError, injectErrorSchema } from './inject-error.js';
 import type { OptionWords } from './option-words.js';
 
 /** What every drive takes in QEMU's spelling, whatever its driver; `Own` is what else it takes where it is written. */
@@ -28,6 +30,30 @@ export type RawBlockdev<Own = unknown> = Own &
     readonly size?: number | undefined;
   };
 
+/** Faults over another drive. */
+export type BlkdebugBlockdev<Own = unknown> = Own &
+  CommonOptions & {
+    readonly driver: 'blkdebug';
+    /** The name of that drive, or the drive itself. */
+    readonly image: string | BlockdevOptions<Own>;
+    readonly 'inject-error'?: readonly InjectError[] | undefined;
+    readonly seed?: number | undefined;
+  };
+
+/** A record of what is written to another drive. */
+export type BlklogwritesBlockdev<Own = unknown> = Own &
+  CommonOptions & {
+    readonly driver: 'blklogwrites';
+    /** The name of that drive, or the drive itself. */
+    readonly file: string | BlockdevOptions<Own>;
+    /** The file that it goes to. */
+    readonly log: { readonly driver: 'file'; readonly filename: string };
+  };
+
+/** A drive that is made of another one. */
+export type NestedBlockdev<Own = unknown> =
+  RawBlockdev<Own> | BlkdebugBlockdev<Own> | BlklogwritesBlockdev<Own>;
+
 export interface NullBlockdev extends CommonOptions {
   readonly driver: 'null-co' | 'null-aio';
   readonly size?: number | undefined;
@@ -51,9 +77,18 @@ export type LeafBlockdev<Own = unknown> = Own &
   (FileBlockdev | NullBlockdev | MemoryBlockdev | ModuleBlockdev);
 
 /** A drive as QEMU's `-blockdev` describes it: kebab case, and objects where the command line has dots. */
-export type BlockdevOptions<Own = unknown> = LeafBlockdev<Own> | RawBlockdev<Own>;
+export type BlockdevOptions<Own = unknown> = LeafBlockdev<Own> | NestedBlockdev<Own>;
 
-const DRIVERS = ['file', 'raw', 'null-co', 'null-aio', 'memory', 'module'] as const;
+const DRIVERS = [
+  'file',
+  'raw',
+  'null-co',
+  'null-aio',
+  'memory',
+  'module',
+  'blkdebug',
+  'blklogwrites',
+] as const;
 
 const SIZE = 'must be a positive multiple of 512 (bytes)';
 
@@ -61,7 +96,7 @@ const SIZE = 'must be a positive multiple of 512 (bytes)';
  * Checks a drive.
  *
  * @param own what it takes where it is written: its name, for instance
- * @param child the drive that a raw one is a window onto, where that is written in place; default: one of the same kind
+ * @param child a drive inside another one, where that is written in place; default: one of the same kind
  */
 export function blockdevSchema<Own>(
   words: OptionWords,
@@ -106,16 +141,21 @@ export function blockdevSchema<Own>(
       ),
     ),
   };
+  const path = (description: string): v.GenericSchema<unknown, string> =>
+    v.pipe(text, v.regex(/^[^\0]+$/, 'must be a path'), v.description(description));
+  const inner = (description: string): v.GenericSchema<unknown, string | BlockdevOptions<Own>> =>
+    v.pipe(
+      v.lazy((input): v.GenericSchema<unknown, string | BlockdevOptions<Own>> =>
+        typeof input === 'string' ? text : (child ?? schema),
+      ),
+      v.description(description),
+    );
   const drivers = [
     v.pipe(
       fields({
         driver: v.literal('file'),
         ...common,
-        filename: v.pipe(
-          text,
-          v.regex(/^[^\0]+$/, 'must be a path'),
-          v.description('Path of a raw image or a block device, relative to the working directory.'),
-        ),
+        filename: path('Path of a raw image or a block device, relative to the working directory.'),
         aio: v.optional(
           v.pipe(
             choice(['threads', 'native', 'io_uring']),
@@ -137,12 +177,7 @@ export function blockdevSchema<Own>(
       fields({
         driver: v.literal('raw'),
         ...common,
-        file: v.pipe(
-          v.lazy((input): v.GenericSchema<unknown, string | BlockdevOptions<Own>> =>
-            typeof input === 'string' ? text : (child ?? schema),
-          ),
-          v.description('The drive that this is a window onto: its name, or the drive itself.'),
-        ),
+        file: inner('The drive that this is a window onto: its name, or the drive itself.'),
         offset: v.optional(
           v.pipe(
             integer(0),
@@ -189,6 +224,36 @@ export function blockdevSchema<Own>(
         options: v.optional(v.pipe(v.unknown(), v.description('Handed to the module’s function.'))),
       }),
       v.description('A disk of your own, in TypeScript or JavaScript.'),
+    ),
+    v.pipe(
+      fields({
+        driver: v.literal('blkdebug'),
+        ...common,
+        image: inner('The drive whose requests are to fail: its name, or the drive itself.'),
+        'inject-error': v.optional(injectErrorSchema(words)),
+        seed: v.optional(
+          v.pipe(
+            integer(0, MAX_SEED),
+            v.description('Decides on chances, the same in each run; default: 0.'),
+          ),
+        ),
+      }),
+      v.description('Faults over another drive: its requests fail, wait or hang by rules.'),
+    ),
+    v.pipe(
+      fields({
+        driver: v.literal('blklogwrites'),
+        ...common,
+        file: inner('The drive whose writes and flushes are recorded: its name, or the drive itself.'),
+        log: v.pipe(
+          fields({
+            driver: v.literal('file'),
+            filename: path('Path of a file that is made, or is a log already.'),
+          }),
+          v.description('Where the record goes.'),
+        ),
+      }),
+      v.description('A record of what is written to another drive, in the format of dm-log-writes.'),
     ),
   ] as const;
   const variant = v.variant('driver', drivers, words.noVariant(DRIVERS));

@@ -1,5 +1,6 @@
 import type { DriveOptions } from '../block-driver-types.js';
-import type { BlockdevOptions, LeafBlockdev, RawBlockdev } from './blockdev-options.js';
+import type { BlockdevOptions, LeafBlockdev, NestedBlockdev } from './blockdev-options.js';
+import { faultRules } from './inject-error.js';
 
 /** A drive that is made of no other, in the words of `DriveOptions`; `read-only` is for whoever holds it. */
 export function leafOptions(options: LeafBlockdev): DriveOptions {
@@ -31,9 +32,31 @@ export function leafOptions(options: LeafBlockdev): DriveOptions {
   }
 }
 
-/** A window onto `child`. */
-export function windowOptions({ offset, size }: RawBlockdev, child: DriveOptions): DriveOptions {
-  return { driver: 'raw', file: child, offset, size };
+/** Whether a drive is made of another one. */
+export const isNested = <Own>(options: BlockdevOptions<Own>): options is NestedBlockdev<Own> =>
+  options.driver === 'raw' || options.driver === 'blkdebug' || options.driver === 'blklogwrites';
+
+/** The drive inside, or its name, and the option that says so. */
+export function innerDrive<Own>(options: NestedBlockdev<Own>): {
+  readonly option: string;
+  readonly inner: string | BlockdevOptions<Own>;
+} {
+  return options.driver === 'blkdebug'
+    ? { option: 'image', inner: options.image }
+    : { option: 'file', inner: options.file };
+}
+
+/** A drive that is made of `inner`, in the words of `DriveOptions`. */
+export function nestedOptions(options: NestedBlockdev, inner: DriveOptions): DriveOptions {
+  const { driver } = options;
+  switch (driver) {
+    case 'raw':
+      return { driver, file: inner, offset: options.offset, size: options.size };
+    case 'blkdebug':
+      return { driver, image: inner, rules: faultRules(options['inject-error'] ?? []), seed: options.seed };
+    case 'blklogwrites':
+      return { driver, file: inner, log: options.log.filename };
+  }
 }
 
 /**
@@ -41,7 +64,7 @@ export function windowOptions({ offset, size }: RawBlockdev, child: DriveOptions
  * cached, and whether discards reach it.
  */
 export function inheritOptions<Options extends BlockdevOptions>(
-  parent: RawBlockdev,
+  parent: NestedBlockdev,
   child: Options,
 ): Options {
   return {

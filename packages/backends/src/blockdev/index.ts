@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 export {
+  type BlkdebugBlockdev,
+  type BlklogwritesBlockdev,
   type BlockdevOptions,
   blockdevSchema,
   type CommonOptions,
@@ -11,8 +13,10 @@ export {
   type LeafBlockdev,
   type MemoryBlockdev,
   type ModuleBlockdev,
+  type NestedBlockdev,
   type NullBlockdev,
   type RawBlockdev,
 } from './blockdev-options.js';
-export { inheritOptions, leafOptions, windowOptions } from './drive-options.js';
+export { inheritOptions, innerDrive, isNested, leafOptions, nestedOptions } from './drive-options.js';
+export { faultRules, injectError, type InjectError, injectErrorSchema } from './inject-error.js';
 export { type OptionWords } from './option-words.js';

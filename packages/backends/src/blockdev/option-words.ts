@@ -12,6 +12,8 @@ export interface OptionWords {
   readonly onOff: v.GenericSchema<unknown, boolean>;
   /** A whole number within bounds. */
   readonly integer: (least: number, most?: number) => v.GenericSchema<unknown, number>;
+  /** A number from 0 to 1. */
+  readonly fraction: v.GenericSchema<unknown, number>;
   /** One of these words. */
   readonly choice: <const Choice extends string>(
     choices: readonly Choice[],

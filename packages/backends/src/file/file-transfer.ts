@@ -6,8 +6,9 @@ import { MAX_VECTORS } from './file-limits.js';
 import { TransferGate, type Gated } from './transfer-gate.js';
 import type { ImageFile } from './image-file.js';
 
-/** Far more than the thread pool does at a time. */
-const gate = new TransferGate(1024);
+/** Requests under way on a thread: far more than the thread pool does at a time. */
+export const MAX_TRANSFERS = 1024;
+const gate = new TransferGate(MAX_TRANSFERS);
 
 /**
  * One asynchronous request under way on a file: as many calls of the thread pool as it takes, one after the other, and

@@ -8,6 +8,7 @@ import {
 } from '@iothreads/core';
 import { BlockDriverError, type BlockDriver, type BlockGeometry } from '../block-driver.js';
 import { failRequest } from '../driver-error-channel.js';
+import { ByteBudget } from './byte-budget.js';
 import { SegmentCursor } from '../segment-cursor.js';
 import { writesDisk } from '../writes-disk.js';
 import type { UserDisk } from './user-disk.js';
@@ -16,7 +17,10 @@ import type { UserDisk } from './user-disk.js';
  * Bytes of the largest buffer that a user's disk gets. A bound, because a guest may name the same memory many times in
  * one request: its length says nothing about what it costs the guest.
  */
-const CHUNK_BYTES = 1024 ** 2;
+export const CHUNK_BYTES = 1024 ** 2;
+
+/** Bytes of all buffers that one user's disk has at a time on one iothread: a guest asks for more than that at no cost. */
+export const MAX_BUFFERED_BYTES = 64 * 1024 ** 2;
 
 /**
  * Runs a user's disk. Robust before fast: the disk gets fresh buffers and never sees the guest's memory, so that
@@ -27,6 +31,7 @@ export class ModuleDriver implements BlockDriver {
   readonly geometry: BlockGeometry;
   readonly #offset: number;
   readonly #disk: UserDisk;
+  readonly #budget = new ByteBudget(MAX_BUFFERED_BYTES);
 
   /** @param offset where on the user's disk this one begins, bytes */
   constructor(geometry: BlockGeometry, offset: number, disk: UserDisk) {
@@ -77,7 +82,7 @@ export class ModuleDriver implements BlockDriver {
         return VIRTIO_BLK_S_OK;
       case BlockOperation.WRITE_ZEROES:
         for (let i = 0; i < request.rangeCount; i++) {
-          await this.#zero(this.#offset + request.rangePositions[i]!, request.rangeLengths[i]!);
+          await this.#zero(request, tag, this.#offset + request.rangePositions[i]!, request.rangeLengths[i]!);
         }
         return VIRTIO_BLK_S_OK;
       default:
@@ -90,13 +95,14 @@ export class ModuleDriver implements BlockDriver {
     let position = this.#offset + request.position;
     for (cursor.start(request.data); cursor.left > 0;) {
       const length = Math.min(cursor.left, CHUNK_BYTES);
-      const buffer = new Uint8Array(length);
-      await this.#disk.pread(buffer, position);
-      if (buffer.length !== length) {
-        throw new BlockDriverError('EIO', 'pread gave its buffer away (transferred it to another thread?)');
-      }
-      checkOurs(request, tag);
-      cursor.write(buffer);
+      await this.#withBuffer(length, request, tag, async (buffer) => {
+        await this.#disk.pread(buffer, position);
+        if (buffer.length !== length) {
+          throw new BlockDriverError('EIO', 'pread gave its buffer away (transferred it to another thread?)');
+        }
+        checkOurs(request, tag);
+        cursor.write(buffer);
+      });
       position += length;
     }
   }
@@ -105,16 +111,35 @@ export class ModuleDriver implements BlockDriver {
     const cursor = new SegmentCursor();
     let position = this.#offset + request.position;
     for (cursor.start(request.data); cursor.left > 0;) {
-      const buffer = new Uint8Array(Math.min(cursor.left, CHUNK_BYTES));
-      cursor.read(buffer);
-      const length = buffer.length;
-      await this.#pwrite(buffer, position);
-      checkOurs(request, tag);
+      const length = Math.min(cursor.left, CHUNK_BYTES);
+      await this.#withBuffer(length, request, tag, async (buffer) => {
+        cursor.read(buffer);
+        await this.#pwrite(buffer, position);
+        checkOurs(request, tag);
+      });
       position += length;
     }
   }
 
-  async #zero(position: number, byteLength: number): Promise<void> {
+  /** Has something done with a fresh buffer, as soon as there is room for it. */
+  async #withBuffer(
+    byteLength: number,
+    request: BlockRequest,
+    tag: number,
+    use: (buffer: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    const room = this.#budget.take(byteLength);
+    if (room !== undefined) await room;
+    try {
+      // It may have waited for long.
+      checkOurs(request, tag);
+      await use(new Uint8Array(byteLength));
+    } finally {
+      this.#budget.give(byteLength);
+    }
+  }
+
+  async #zero(request: BlockRequest, tag: number, position: number, byteLength: number): Promise<void> {
     if (this.#disk.zero !== undefined) {
       await this.#disk.zero(position, byteLength);
       return;
@@ -122,7 +147,8 @@ export class ModuleDriver implements BlockDriver {
     for (let done = 0; done < byteLength;) {
       const length = Math.min(byteLength - done, CHUNK_BYTES);
       // Fresh each time: the disk may keep the buffer, and change it.
-      await this.#pwrite(new Uint8Array(length), position + done);
+      const at = position + done;
+      await this.#withBuffer(length, request, tag, (buffer) => this.#pwrite(buffer, at));
       done += length;
     }
   }

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { BlockDriverError, type BlockDriver } from '../block-driver.js';
 import type { BlockDriverType, HeldDrive, PreparedDrive } from '../block-driver-type.js';
 import type { DriveOptions, ParsedDrive } from '../block-driver-types.js';
+import type { NestedDrives } from '../nested-drives.js';
 import { checkDiskSize, describeValue, diskSizeSchema, isDiskSize, parseOptions } from '../parse-options.js';
 
 /** A window onto another disk: byte n is byte `offset` + n of that one. */
@@ -23,9 +24,6 @@ const entries = {
   size: v.optional(diskSizeSchema),
 };
 
-/** Windows onto windows, at most: options may come from anywhere, and name themselves. */
-export const MAX_WINDOWS = 16;
-
 interface RawOptions {
   readonly file: ParsedDrive;
   readonly offset: number;
@@ -39,27 +37,15 @@ interface RawOptions {
  */
 export class RawDriverType implements BlockDriverType<RawOptions> {
   readonly name = 'raw';
-  readonly #parseDrive: (drive: unknown, path: string) => ParsedDrive;
-  #depth = 0;
+  readonly #nested: NestedDrives;
 
-  constructor(parseDrive: (drive: unknown, path: string) => ParsedDrive) {
-    this.#parseDrive = parseDrive;
+  constructor(nested: NestedDrives) {
+    this.#nested = nested;
   }
 
   parse(options: unknown, path: string): RawOptions {
     const { file, offset, size } = parseOptions(entries, this.name, options, path);
-    if (this.#depth === MAX_WINDOWS) {
-      throw new BlockDriverError(
-        'ERR_DRIVE_OPTION',
-        `${path}.file: more than ${MAX_WINDOWS} windows onto each other`,
-      );
-    }
-    this.#depth++;
-    try {
-      return { file: this.#parseDrive(file, `${path}.file`), offset, size, path };
-    } finally {
-      this.#depth--;
-    }
+    return { file: this.#nested.parse(file, `${path}.file`), offset, size, path };
   }
 
   async hold({ file, offset, size, path }: RawOptions, readOnly: boolean): Promise<HeldDrive> {

@@ -39,7 +39,7 @@ export class DescriptorWalker {
   }
 
   /**
-   * Collects the buffers of the chain that starts at `head`.
+   * Collects the buffers of the chain that starts at `head`. A descriptor without a byte is skipped, whatever its direction.
    *
    * @param head below the ring's size
    * @returns false when the chain breaks the rules; `out` is then good for nothing but the status byte: the last
@@ -67,7 +67,10 @@ export class DescriptorWalker {
       }
       if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
         if (!this.#memory.translate(high, low, length, writable)) sound = lostWritable(writable);
-      } else if (writable.length > 0 || !this.#memory.translate(high, low, length, readable)) {
+      } else if (
+        (writable.length > 0 && length > 0) ||
+        !this.#memory.translate(high, low, length, readable)
+      ) {
         sound = false;
       }
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return sound;
@@ -104,7 +107,10 @@ export class DescriptorWalker {
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return false;
       if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
         if (!memory.translate(addressHigh, addressLow, length, writable)) sound = lostWritable(writable);
-      } else if (writable.length > 0 || !memory.translate(addressHigh, addressLow, length, readable)) {
+      } else if (
+        (writable.length > 0 && length > 0) ||
+        !memory.translate(addressHigh, addressLow, length, readable)
+      ) {
         sound = false;
       }
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return sound;

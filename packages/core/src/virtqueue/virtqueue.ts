@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { type ChainBuffers, DescriptorWalker } from './descriptor-chain.js';
+import type { InflightTable } from './inflight-table.js';
 import {
   passesEvent,
   RING_ENTRIES,
@@ -29,12 +30,14 @@ export interface PoppedChain extends ChainBuffers {
   head: number;
 }
 
-/** The two running indexes: all there is to carry over when a queue without requests in flight changes hands. */
+/** The two running indexes: all there is to carry over when a queue changes hands, besides the heads that are still held. */
 export interface VirtqueueState {
   /** Index of the next avail entry to pop, 16 bits. */
   readonly lastAvail: number;
   /** The used ring's index, 16 bits. */
   readonly usedIdx: number;
+  /** Heads that were popped and are still to be pushed, for `popAgain`; those that the ring hasn't are left out. Default none. */
+  readonly held?: readonly number[];
 }
 
 /** How the device side of a queue is to treat its ring: what was negotiated, and where to go on. */
@@ -47,6 +50,11 @@ export interface VirtqueueOptions {
   readonly maxSize?: number;
   /** Where to go on; a fresh queue starts at 0, 0. */
   readonly state?: VirtqueueState;
+  /**
+   * Keeps what is in flight where the next back end finds it. What the one before has left there is taken over, and outranks
+   * `state.lastAvail` unless `state.held` is there.
+   */
+  readonly inflight?: InflightTable | undefined;
 }
 
 /**
@@ -84,8 +92,10 @@ export class Virtqueue {
   #publishedIdx: number;
   #inFlight = 0;
   #broken = false;
+  readonly #inflightTable: InflightTable | undefined;
+  readonly #takenOver: number[] = [];
 
-  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does */
+  /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does; `ERR_INFLIGHT` */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
     const ring = new SplitRing(memory, addresses, options.maxSize);
     this.#memory = memory;
@@ -102,6 +112,16 @@ export class Virtqueue {
     this.#held = new Uint8Array(ring.size);
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
+    this.#inflightTable = options.inflight;
+    const left = options.inflight?.recover(this.#usedIdx) ?? [];
+    const { held } = options.state ?? {};
+    // Of a back end before this one: what was taken has been completed, or is still in flight.
+    if (held === undefined && left.length > 0) {
+      this.#lastAvail = this.#seenAvail = (this.#usedIdx + left.length) & 0xffff;
+    }
+    for (const head of held ?? left) if (head < ring.size && !this.holds(head)) this.#takeOver(head);
+    // It may have another table by now.
+    if (left.length === 0) for (const head of this.#takenOver) options.inflight?.take(head);
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
@@ -124,7 +144,12 @@ export class Virtqueue {
     return this.#broken;
   }
 
-  /** Where it is in its rings. Another queue can go on from there when nothing is in flight. */
+  /** Whether the chain that begins there has been popped and not been pushed. */
+  holds(head: number): boolean {
+    return this.#held[head] === 1;
+  }
+
+  /** Where it is in its rings. Another queue can go on from there when nothing is in flight but what it is told of as held. */
   get state(): VirtqueueState {
     return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
   }
@@ -134,6 +159,20 @@ export class Virtqueue {
     if (this.#broken) return 0;
     this.#seenAvail = Atomics.load(this.#avail, RING_IDX);
     return (this.#seenAvail - this.#lastAvail) & 0xffff;
+  }
+
+  /**
+   * Heads that were popped before this queue was made, and not pushed, in that order: by a queue that has told so (`state.held`), or by a
+   * back end that was killed. They are held here from the beginning, for `popAgain`: a write may be done twice, which changes nothing.
+   */
+  get takenOver(): readonly number[] {
+    return this.#takenOver;
+  }
+
+  #takeOver(head: number): void {
+    this.#held[head] = 1;
+    this.#inFlight++;
+    this.#takenOver.push(head);
   }
 
   /** Whether there is something to pop, at the cost of a plain read: for loops that look all the time. */
@@ -161,6 +200,16 @@ export class Virtqueue {
     this.#held[head] = 1;
     this.#inFlight++;
     this.#lastAvail = (last + 1) & 0xffff;
+    if (this.#inflightTable !== undefined) this.#inflightTable.take(head);
+    chain.head = head;
+    return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
+  }
+
+  /**
+   * Takes a chain once more that is held already: to do it again, or in a queue that has been told of it. The driver may have changed
+   * it meanwhile.
+   */
+  popAgain(head: number, chain: PoppedChain): Popped {
     chain.head = head;
     return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
   }
@@ -181,6 +230,7 @@ export class Virtqueue {
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     this.#held[head] = 0;
     this.#inFlight--;
+    if (this.#inflightTable !== undefined) this.#inflightTable.complete(head);
   }
 
   /**
@@ -194,6 +244,7 @@ export class Virtqueue {
     this.#publishedIdx = after;
     // Sequentially consistent: the entries are visible before the index, and the driver's wish is read after it.
     Atomics.store(this.#used16, RING_IDX, after);
+    if (this.#inflightTable !== undefined) this.#inflightTable.published(after);
     if (this.#eventIdx) {
       return passesEvent(Atomics.load(this.#avail, this.#ring.usedEventIndex), after, before);
     }

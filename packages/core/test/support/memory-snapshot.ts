@@ -17,8 +17,8 @@ export class MemorySnapshot {
   changedOutside(allowed: readonly GuestRange[]): number[] {
     const changed: number[] = [];
     for (const [index, region] of this.#memory.regions.entries()) {
-      const before = Uint8Array.from(this.#copies[index]!);
-      const after = Uint8Array.from(region.bytes);
+      const before = new Uint8Array(this.#copies[index]!);
+      const after = new Uint8Array(region.bytes);
       for (const [address, byteLength] of allowed) {
         const from = Math.max(0, address - region.guestAddress);
         const to = Math.min(region.size, address - region.guestAddress + byteLength);

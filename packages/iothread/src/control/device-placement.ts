@@ -10,8 +10,10 @@ import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
+import type { ErrorPolicies } from '../shared/error-policies.js';
 import type { QueueStart, WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import type { IOThread } from './iothread.js';
 import type { WorkerThread } from './worker-thread.js';
 
@@ -29,6 +31,8 @@ export interface PlacedOptions {
   readonly readOnly: boolean;
   readonly serial: Uint8Array;
   readonly drainTimeoutMs: number;
+  /** What becomes of requests that the disk fails. */
+  readonly policies: ErrorPolicies;
 }
 
 /** What went with iothreads that died: where these queues stood. */
@@ -134,6 +138,7 @@ export class DevicePlacement {
             port: this.#channel.port,
             statisticsBuffer: statistics.buffer,
             dispatchMode: this.dispatchMode,
+            policies: this.#checked.policies,
           }),
         );
       }
@@ -207,6 +212,7 @@ export class DevicePlacement {
     placement: Placement,
     indexes: readonly number[],
     whenLate: WhenLate,
+    kept: KeptFate,
   ): Promise<Loss | undefined> {
     let loss: Loss | undefined;
     const stopped = new Map<IOThread, readonly number[]>();
@@ -216,7 +222,7 @@ export class DevicePlacement {
       if (worker === undefined || (here.length === 0 && worker.alive)) continue;
       try {
         const { states, abandoned } = await worker.call((control) =>
-          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate),
+          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate, kept),
         );
         stopped.set(iothread, here);
         for (const { index, state } of states) this.#states.set(index, state);

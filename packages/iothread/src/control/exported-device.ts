@@ -12,6 +12,7 @@ import { IOThreadError } from '../iothread-error.js';
 import type { QueueEventfds } from '../worker/eventfd-notifier.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
 import type { QueueToServe } from './device-placement.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import { type DeviceOwner, PlacedDevice, type PlacedDeviceOptions, type Running } from './placed-device.js';
 
 /** A queue of an exported device to serve: where it lies, where to go on in it, and its eventfds. */
@@ -21,6 +22,11 @@ export interface ExportedQueue extends QueueEventfds {
   /** What was negotiated; decides on indirect descriptors and event indexes. */
   readonly features: bigint;
   readonly state: VirtqueueState;
+  /**
+   * Where the table of its requests in flight is mapped: `InflightTable.bytesFor(size)` bytes that outlive this process. What an
+   * earlier process left there is done first, and outranks `state.lastAvail`.
+   */
+  readonly inflightAddress?: number | undefined;
 }
 
 /** `ExportOptions`, checked. */
@@ -93,15 +99,15 @@ export class ExportedDevice extends PlacedDevice {
 
   /**
    * Serves queues, all or none. Their descriptors stay the caller's, and open until they have stopped.
-   * @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS`, `ERR_MEMORY_REGION`
+   * @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS`, `ERR_MEMORY_REGION`, `ERR_INFLIGHT`
    */
   startQueues(queues: readonly ExportedQueue[]): Promise<void> {
     return this.inTurn(async () => {
       const indexes = queues.map(({ index }) => index);
       this.channel.setBroken(false);
-      for (const { index, addresses, features, state, kickFd, callFd, errFd } of queues) {
-        this.lines.setPosition(index, state);
-        this.#queues.set(index, { index, addresses, features, eventfds: { kickFd, callFd, errFd } });
+      for (const { state, kickFd, callFd, errFd, ...queue } of queues) {
+        this.lines.setPosition(queue.index, state);
+        this.#queues.set(queue.index, { ...queue, eventfds: { kickFd, callFd, errFd } });
       }
       try {
         await this.serve(indexes);
@@ -114,19 +120,24 @@ export class ExportedDevice extends PlacedDevice {
   }
 
   /**
-   * Stops queues when nothing of theirs is in flight any more.
+   * Stops queues when nothing of theirs is in flight any more. With the last of them, unless it is to go on, a pause ends.
+   * @param kept what becomes of requests that are kept in a pause: they are part of the positions, or fail, or are left in the ring
    * @returns their positions; none for a queue that did not run
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: they take no new requests, but guest memory must stay mapped: stop them again
    */
-  stopQueues(indexes: readonly number[]): Promise<ReadonlyMap<number, VirtqueueState>> {
+  stopQueues(
+    indexes: readonly number[],
+    kept: KeptFate = 'carry',
+  ): Promise<ReadonlyMap<number, VirtqueueState>> {
     return this.inTurn(async () => {
       const running = indexes.filter((index) => this.#queues.has(index));
-      await this.halt(running, 'hold');
+      await this.halt(running, 'hold', kept);
       const positions = new Map<number, VirtqueueState>();
       for (const index of running) {
         const position = this.lines.position(index);
         if (this.#queues.delete(index) && position !== undefined) positions.set(index, position);
       }
+      if (kept !== 'carry' && this.#queues.size === 0) this.channel.unpause();
       return positions;
     });
   }

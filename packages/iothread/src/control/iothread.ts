@@ -2,7 +2,7 @@ import type { PollingSettings } from '@iothreads/core';
 import { inTime, LATE } from '../in-time.js';
 import { IOThreadError } from '../iothread-error.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
-import type { DriverErrorReport } from '../worker/driver-error-reports.js';
+import type { WorkerReport } from '../worker/driver-error-reports.js';
 import { RestartLimit, type RestartLimits } from './restart-limit.js';
 import { type RemoteControl, WorkerThread } from './worker-thread.js';
 
@@ -21,7 +21,7 @@ export interface IOThreadConfiguration {
   readonly workerUrl: URL;
   /** undefined: a worker that dies is not started again. */
   readonly restarts: RestartLimits | undefined;
-  readonly onDriverError: (report: DriverErrorReport) => void;
+  readonly onReport: (report: WorkerReport) => void;
   readonly onDeath: (error: IOThreadError) => void;
   /** Another worker runs in its place, without devices yet. */
   readonly onRestart: () => void;
@@ -111,11 +111,11 @@ export class IOThread {
   }
 
   #start(): WorkerThread {
-    const { id, slot, polling, wakeBuffer, workerUrl, onDriverError } = this.#options;
+    const { id, slot, polling, wakeBuffer, workerUrl, onReport } = this.#options;
     const statisticsBuffer = this.statistics.buffer;
     const start = { slot, wakeBuffer, statisticsBuffer, polling };
     this.#bornMs = NaN;
-    const worker = new WorkerThread({ id, start, workerUrl, onDriverError });
+    const worker = new WorkerThread({ id, start, workerUrl, onReport });
     void worker.ended.then((error) => {
       this.#ended(worker, error);
     });

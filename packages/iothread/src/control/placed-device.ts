@@ -2,10 +2,11 @@ import type { PreparedDrive } from '@iothreads/backends';
 import { CONFIG_INTERRUPT, type MemoryRegionOptions } from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
 import type { BlockStatistics } from '../shared/block-statistics.js';
-import { createDevicePort, DeviceChannel, type DevicePort } from '../shared/device-channel.js';
+import { createDevicePort, DeviceChannel, type DevicePort, type IOStatus } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
 import type { WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import {
   DevicePlacement,
   type PlacedOptions,
@@ -88,6 +89,24 @@ export abstract class PlacedDevice {
     return this.#mapping.has(iothread) || this.#target.has(iothread);
   }
 
+  /** Anything but 'ok': it is paused, because its disk failed a request that must not fail, for want of space or otherwise. */
+  get ioStatus(): IOStatus {
+    return this.channel.ioStatus;
+  }
+
+  /**
+   * Goes on after such a pause: what the disk has failed is done again first. If that fails once more, it is paused once more.
+   * @returns whether it was paused
+   */
+  continue(): Promise<boolean> {
+    return this.inTurn(async () => {
+      if (!this.channel.unpause()) return false;
+      // Of one that has died its driver knows.
+      for (const worker of this.lines.workers) await worker.call((control) => control.goOn(this.id));
+      return true;
+    });
+  }
+
   /** Resolves when everything asked of the device so far is done. */
   async settled(): Promise<void> {
     await this.#last.catch(() => undefined);
@@ -149,7 +168,8 @@ export abstract class PlacedDevice {
   detach(): Promise<void> {
     this.#removed = true;
     return this.inTurn(async () => {
-      await this.halt(allQueues(this.numQueues), 'abandon');
+      // What is kept goes no further: its guest is told.
+      await this.halt(allQueues(this.numQueues), 'abandon', 'fail');
       const errors = await this.lines.detach(this.#mapping);
       this.#mapping = new Map();
       for (const source of this.sources) this.channel.interrupt(source);
@@ -276,6 +296,7 @@ export abstract class PlacedDevice {
   }
 
   /**
+   * With requests that are kept, in a pause: they go with their queues, unless it is said what else becomes of them.
    * With an iothread that died its queues' positions died as well: only its driver makes the device whole then.
    * @returns that death, as long as nobody has taken its place
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: the queues are served as before, or stay stopped, as `whenLate` says
@@ -283,9 +304,10 @@ export abstract class PlacedDevice {
   protected async halt(
     indexes: readonly number[] = allQueues(this.numQueues),
     whenLate: WhenLate = this.running === undefined ? 'hold' : 'resume',
+    kept: KeptFate = 'carry',
   ): Promise<IOThreadError | undefined> {
     try {
-      const loss = await this.lines.stop(this.#mapping, indexes, whenLate);
+      const loss = await this.lines.stop(this.#mapping, indexes, whenLate, kept);
       if (loss !== undefined) this.lost(loss.queues);
       return loss?.death ?? this.lines.missing(this.#mapping);
     } catch (error) {

@@ -17,7 +17,9 @@ import {
   type ExportOptions,
   type IOThreadOptions,
 } from './configuration.js';
+import type { IOStatus } from '../shared/device-channel.js';
 import type { DriverErrorReport } from '../worker/driver-error-reports.js';
+import type { IOErrorReport } from '../worker/io-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
 import { DEFAULT_RESTARTS, type RestartLimits } from './restart-limit.js';
 import { resolveMapping, type VqMappingOptions } from './vq-mapping.js';
@@ -62,6 +64,8 @@ export interface BlockStatsReport extends Readonly<Record<StatisticsKind, KindSt
   readonly invalid: number;
   /** Requests that the disk completed twice, or after they had been given up: a mistake in its driver. */
   readonly driverMistakes: number;
+  /** 'failed' or, for want of space, 'nospace': the device is paused, and waits for `continueDevice`. */
+  readonly ioStatus: IOStatus;
 }
 
 /** Events of a runtime: what goes wrong while no call is waiting for it. */
@@ -75,6 +79,11 @@ export interface RuntimeEvents {
   iothreadRestarted: [id: string];
   /** A disk failed a request, or made a mistake: why, beyond the IOERR that the guest is told. */
   driverError: [iothread: string, report: DriverErrorReport];
+  /**
+   * A device's disk failed a request, and what became of that: at most one a second of each iothread, the last one, but for what
+   * pauses the device. A device that is paused while nobody listens is a warning of the process.
+   */
+  ioError: [id: string, report: IOErrorReport];
   /** Something about a device's drive is done in another way than was asked for: without io_uring, for instance. */
   notice: [id: string, message: string];
   /** A device could not be started, reset or drained. */
@@ -233,8 +242,9 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       wakeBuffer: this.#wakeBuffer,
       workerUrl: this.#workerUrl,
       restarts: this.#restarts,
-      onDriverError: (report) => {
-        this.emit('driverError', id, report);
+      onReport: (report) => {
+        if ('driverError' in report) this.emit('driverError', id, report.driverError);
+        else this.#ioError(report.device, report.ioError);
       },
       onDeath: (error) => {
         for (const device of this.#devicesOn(iothread)) device.iothreadDied(iothread);
@@ -256,6 +266,14 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
 
   #devicesOn(iothread: IOThread): PlacedDevice[] {
     return [...this.#devices.values()].filter((device) => device.isOn(iothread));
+  }
+
+  #ioError(id: string, report: IOErrorReport): void {
+    if (this.emit('ioError', id, report) || !report.paused) return;
+    process.emitWarning(
+      `device '${id}' is paused, since its disk failed a ${report.operation} with ${report.errorCode}: mend that and call continueDevice('${id}')`,
+      'IOThreadWarning',
+    );
   }
 
   /** Stops an iothread without devices. @throws IOThreadError `ERR_UNKNOWN_IOTHREAD`, `ERR_IOTHREAD_IN_USE` */
@@ -315,6 +333,17 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     await this.device(id).drainAndGoOn();
   }
 
+  /**
+   * Ends the pause of a device whose disk failed a request (`werror`, `rerror`): that request and others like it are done again, in
+   * their order, and those that wait in the rings after them. Nothing happens where it isn't paused.
+   * @returns whether it was
+   * @throws IOThreadError `ERR_UNKNOWN_DEVICE`
+   */
+  async continueDevice(id: string): Promise<boolean> {
+    this.#open();
+    return this.device(id).continue();
+  }
+
   /** Drains and detaches a device and closes its drive. @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
   async removeDevice(id: string): Promise<void> {
     this.#open();
@@ -362,6 +391,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
           iothreads: device.iothreads,
           invalid: statistics.invalid,
           driverMistakes: statistics.driverMistakes,
+          ioStatus: device.ioStatus,
           ...(Object.fromEntries(kinds) as Record<StatisticsKind, KindStatistics>),
         };
       }),

@@ -2,7 +2,7 @@ import { wrap } from 'comlink';
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { IOThreadError } from '../iothread-error.js';
-import type { DriverErrorReport } from '../worker/driver-error-reports.js';
+import type { WorkerReport } from '../worker/driver-error-reports.js';
 import type { IOThreadControl, IOThreadStart } from '../worker/iothread-control.js';
 import type { RemainsReport } from '../worker/thread-remains.js';
 import { loadLinux } from '../worker/load-linux.js';
@@ -44,7 +44,7 @@ export class WorkerThread {
     readonly id: string;
     readonly start: IOThreadStart;
     readonly workerUrl: URL;
-    readonly onDriverError: (report: DriverErrorReport) => void;
+    readonly onReport: (report: WorkerReport) => void;
   }) {
     this.#id = options.id;
     // A thread of its own for each iothread: a task that never ends would keep others of its pool waiting.
@@ -63,7 +63,7 @@ export class WorkerThread {
     const calls = new MessageChannel();
     const reports = new MessageChannel();
     const remains = new MessageChannel();
-    reports.port1.on('message', options.onDriverError);
+    reports.port1.on('message', options.onReport);
     // Waiting for bad news keeps no process alive.
     reports.port1.unref();
     const ports = { port: calls.port2, reports: reports.port2, remains: remains.port2 };

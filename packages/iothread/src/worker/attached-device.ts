@@ -1,4 +1,4 @@
-import { type BlockDriver, reportDriverError } from '@iothreads/backends';
+import { type BlockDriver, operationName, reportDriverError } from '@iothreads/backends';
 import {
   BlockOperation,
   type BlockLimits,
@@ -7,21 +7,29 @@ import {
   Popped,
   type RequestOwner,
   RequestParser,
+  VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   type VirtqueueState,
   writeStatus,
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
+import { actionOn, type ErrorPolicies, isNoSpace } from '../shared/error-policies.js';
 import { Dispatcher } from './dispatcher.js';
+import { type IOErrorReport, IOErrorReports } from './io-error-reports.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
-import { type ServedQueue, ServedQueues } from './served-queues.js';
+import { type KeptFate, type ServedQueue, ServedQueues } from './served-queues.js';
 
 /** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
-const BATCH = 16;
+export const BATCH = 16;
 /** ... and while neighbours are active as well: what a flood on one can delay the others by. */
 const CROWDED_BATCH = 8;
+/**
+ * Requests that a device has in flight on one iothread; others wait in their rings. Rings may have room for millions, and each
+ * request may name a thousand buffers.
+ */
+export const MAX_IN_FLIGHT = 4096;
 /** Synchronous requests that are shown, and timed, together: the clock costs as much as a quick request. */
 const GROUP = 8;
 /** ... unless one takes longer than this: the driver's side works on meanwhile. */
@@ -51,6 +59,8 @@ export class AttachedDevice implements RequestOwner {
   readonly #driverName: string;
   readonly #host: DeviceHost;
   readonly #statistics: BlockStatistics;
+  readonly #policies: ErrorPolicies;
+  readonly #ioErrors: IOErrorReports;
   #parser: RequestParser;
   readonly #pool: RequestPool;
   readonly #batch: BlockRequest[] = [];
@@ -66,6 +76,8 @@ export class AttachedDevice implements RequestOwner {
   #heldUpNs = -Infinity;
   readonly #queues = new ServedQueues();
   #inFlight = 0;
+  /** Requests popped so far, 32 bits. */
+  #popped = 0;
   #inTurn = false;
   #onDrained: (() => void) | undefined;
   #trace: RequestTrace | undefined;
@@ -83,6 +95,8 @@ export class AttachedDevice implements RequestOwner {
     readonly host: DeviceHost;
     readonly statistics: BlockStatistics;
     readonly limits: BlockLimits;
+    readonly policies: ErrorPolicies;
+    readonly onIOError: (report: IOErrorReport) => void;
   }) {
     this.id = options.id;
     this.driver = options.driver;
@@ -90,6 +104,8 @@ export class AttachedDevice implements RequestOwner {
     this.channel = options.channel;
     this.#host = options.host;
     this.#statistics = options.statistics;
+    this.#policies = options.policies;
+    this.#ioErrors = new IOErrorReports(options.onIOError);
     this.#parser = new RequestParser(options.limits);
     this.#pool = new RequestPool(this);
   }
@@ -101,6 +117,11 @@ export class AttachedDevice implements RequestOwner {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Whether requests may be taken: not in a pause, and not while completions have to come first. */
+  get #takes(): boolean {
+    return !this.channel.paused && this.#inFlight < MAX_IN_FLIGHT;
   }
 
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
@@ -115,13 +136,24 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
+    for (const queue of queues) {
+      for (const head of queue.virtqueue.takenOver) {
+        this.#queues.keep(queue, { head, order: this.#nextOrder() });
+      }
+    }
   }
 
   /**
    * Takes no request from these queues any more.
-   * @returns a promise that resolves when none of theirs is in flight and all are published
+   * @returns a promise that resolves when none of theirs is in flight and all are published but those that are kept
    */
   stop(indexes: readonly number[]): Promise<void> {
+    // What was taken long ago and has only not been begun yet must not be left behind, but in a pause.
+    while (this.#queues.keeps && !this.channel.paused) {
+      const nowNs = this.#host.nowNs();
+      const count = this.#popKept(BATCH, nowNs);
+      if (count > 0) this.#dispatch(count, nowNs);
+    }
     this.#queues.drain(indexes);
     this.#publish();
     if (this.#queues.drained) return Promise.resolve();
@@ -137,9 +169,16 @@ export class AttachedDevice implements RequestOwner {
   }
 
   /** Lets go of the queues that have been drained. @returns where each of them stands */
-  release(): { index: number; state: VirtqueueState }[] {
-    const states = this.#queues.release();
+  release(fate: KeptFate): { index: number; state: VirtqueueState }[] {
     this.#onDrained = undefined;
+    if (fate !== 'carry') {
+      for (const queue of this.#queues.draining) {
+        if (fate === 'fail') for (const { head } of queue.kept) this.#failKept(queue, head);
+        queue.kept.length = 0;
+      }
+      this.#publish();
+    }
+    const states = this.#queues.release();
     // Nothing refers to guest memory any more that may be unmapped next.
     if (this.#queues.length === 0) this.#pool.forgetMemory();
     return states;
@@ -148,6 +187,12 @@ export class AttachedDevice implements RequestOwner {
   /** Its queues are served no more, and nobody is waited for: the iothread ends. */
   letGo(): void {
     this.#queues.letGo();
+    this.#ioErrors.close();
+  }
+
+  /** Detached: its queues have been stopped before. */
+  end(): void {
+    this.#ioErrors.close();
   }
 
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
@@ -169,18 +214,19 @@ export class AttachedDevice implements RequestOwner {
 
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
-    const more = this.#queues.arm();
+    // Paused, it takes nothing: whoever says that it goes on wakes the loop. Full, kicks are of no use.
+    const more = this.#takes && (this.#queues.arm() || this.#queues.keeps);
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return this.#queues.stir() || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
+    return (this.#queues.stir() && this.#takes) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || this.#queues.haveAvailable();
+    return this.stirs() || ((this.#queues.haveAvailable() || this.#queues.keeps) && this.#takes);
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -211,8 +257,11 @@ export class AttachedDevice implements RequestOwner {
 
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
+    if (this.channel.paused) return 0;
     const queues = this.#queues;
-    let left = this.#host.crowded ? CROWDED_BATCH : BATCH;
+    let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
+    // What is new comes after all of those.
+    if (queues.keeps) return this.#popKept(left, nowNs);
     let count = 0;
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);
@@ -225,16 +274,42 @@ export class AttachedDevice implements RequestOwner {
           break;
         }
         left--;
-        request.queueIndex = queue.index;
-        request.poppedNs = nowNs;
-        this.#inFlight++;
-        this.#parser.parse(request, popped === Popped.CHAIN);
-        if (request.settled === -1) this.#batch[count++] = request;
-        else this.#answer(request, request.settled);
+        request.order = this.#nextOrder();
+        if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
     queues.endRound();
     return count;
+  }
+
+  /** The same of requests that are kept, whose chains were popped before. @param most how many to take */
+  #popKept(most: number, nowNs: number): number {
+    const queues = this.#queues;
+    let count = 0;
+    for (let left = most; left > 0 && queues.keeps; left--) {
+      const queue = queues.firstToDoAgain()!;
+      const { head, order } = queues.takeKept(queue);
+      const request = this.#pool.take();
+      request.order = order;
+      const popped = queue.virtqueue.popAgain(head, request);
+      if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
+    }
+    return count;
+  }
+
+  /** @returns whether it goes to the driver */
+  #begin(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
+    request.queueIndex = queue.index;
+    request.poppedNs = nowNs;
+    this.#inFlight++;
+    this.#parser.parse(request, popped === Popped.CHAIN);
+    if (request.settled === -1) return true;
+    this.#answer(request, request.settled);
+    return false;
+  }
+
+  #nextOrder(): number {
+    return (this.#popped = (this.#popped + 1) | 0);
   }
 
   /** Its requests in flight complete; nothing is taken from it before it is started anew. */
@@ -253,7 +328,7 @@ export class AttachedDevice implements RequestOwner {
 
   #dispatch(count: number, nowNs: number): void {
     const { dispatcher, driver } = this;
-    const canSync = driver.executeSync !== undefined;
+    const canSync = driver.executeSync !== undefined && driver.asyncOnly !== true;
     dispatcher.split(this.#batch, count, this.#inFlight, canSync, this.#host.shared, nowNs);
     // Asynchronous ones first: they make progress while the loop is busy with the others.
     if (dispatcher.asyncCount > 0) this.#submit(dispatcher.async, dispatcher.asyncCount, nowNs);
@@ -341,8 +416,61 @@ export class AttachedDevice implements RequestOwner {
   /** A request that the driver has done: its outcome, and a place among those to be booked. */
   #settle(request: BlockRequest, status: BlockStatus): void {
     request.settled = status;
+    if (status === VIRTIO_BLK_S_IOERR) {
+      this.#failed(request);
+      return;
+    }
     this.#done[this.#doneCount++] = request;
     this.#push(request, status);
+  }
+
+  /** A request that the driver has failed: the guest is told, or not, or it is kept and the device paused. */
+  #failed(request: BlockRequest): void {
+    const { operation, errorCode } = request;
+    const action = actionOn(this.#policies, operation, errorCode);
+    const nospace = isNoSpace(errorCode);
+    const paused = action === 'stop' && this.channel.pause(nospace ? 'nospace' : 'failed');
+    this.#ioErrors.add({
+      operation: operationName(operation),
+      action,
+      errorCode: errorCode === '' ? 'EIO' : errorCode,
+      nospace,
+      paused,
+    });
+    if (action === 'stop') {
+      this.#keep(request);
+      return;
+    }
+    this.#done[this.#doneCount++] = request;
+    if (action === 'report') {
+      this.#push(request, VIRTIO_BLK_S_IOERR);
+      return;
+    }
+    // A guest takes what it is given for what it has read: not what its memory happened to hold.
+    if (operation === BlockOperation.READ) request.data.zero();
+    this.#push(request, VIRTIO_BLK_S_OK);
+  }
+
+  #keep(request: BlockRequest): void {
+    const { head, order } = request;
+    this.#queues.keep(this.#queues.at(request.queueIndex)!, { head, order });
+    this.dispatcher.learn(request, VIRTIO_BLK_S_IOERR, request.submittedNs);
+    this.#pool.release(request);
+    this.#inFlight--;
+    this.#endDrain();
+  }
+
+  /** The guest is told after all. */
+  #failKept(queue: ServedQueue, head: number): void {
+    const request = this.#pool.take();
+    const nowNs = this.#host.nowNs();
+    // What has become of it meanwhile may be a guest's mistake: that has its own answer.
+    if (!this.#begin(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
+    request.sync = false;
+    request.submittedNs = nowNs;
+    request.settled = VIRTIO_BLK_S_IOERR;
+    this.#done[this.#doneCount++] = request;
+    this.#push(request, VIRTIO_BLK_S_IOERR);
   }
 
   /** A request's outcome: status byte and used ring. */
@@ -350,11 +478,14 @@ export class AttachedDevice implements RequestOwner {
     this.#queues.at(request.queueIndex)!.virtqueue.push(request.head, writeStatus(request, status));
     this.#unpublished = true;
     this.#inFlight--;
-    if (this.#onDrained !== undefined && this.#queues.drained) {
-      this.#publish();
-      this.#onDrained();
-      this.#onDrained = undefined;
-    }
+    this.#endDrain();
+  }
+
+  #endDrain(): void {
+    if (this.#onDrained === undefined || !this.#queues.drained) return;
+    this.#publish();
+    this.#onDrained();
+    this.#onDrained = undefined;
   }
 
   /** Shows the driver's side what has completed, and books it then. @returns whether anything had */

@@ -2,6 +2,7 @@ import { type BlockDriverContext, openDrive, type PreparedDrive } from '@iothrea
 import {
   type BlockLimits,
   hasFeature,
+  InflightTable,
   type MemoryRegionOptions,
   type PollingSettings,
   VIRTIO_F_EVENT_IDX,
@@ -16,6 +17,7 @@ import { inTime, LATE } from '../in-time.js';
 import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
+import type { ErrorPolicies } from '../shared/error-policies.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
 import { WakeSlot } from '../shared/wake-slots.js';
 import { AttachedDevice } from './attached-device.js';
@@ -23,11 +25,12 @@ import { ChannelNotifier } from './channel-notifier.js';
 import type { DispatchMode } from './dispatcher.js';
 import { EventfdNotifier, type QueueEventfds } from './eventfd-notifier.js';
 import { EventLoop } from './event-loop.js';
+import type { IOErrorReport } from './io-error-reports.js';
 import { loadLinux } from './load-linux.js';
 import { type MappedRegion, openMemory } from './mapped-memory.js';
 import type { QueueNotifier } from './queue-notifier.js';
 import { RequestTrace } from './request-trace.js';
-import type { ServedQueue } from './served-queues.js';
+import type { KeptFate, ServedQueue } from './served-queues.js';
 
 /** What a worker needs to become an iothread. */
 export interface IOThreadStart {
@@ -45,6 +48,7 @@ export interface AttachRequest {
   readonly port: DevicePort;
   readonly statisticsBuffer: SharedArrayBuffer;
   readonly dispatchMode: DispatchMode;
+  readonly policies: ErrorPolicies;
 }
 
 /** A queue to serve, and where to go on in it. */
@@ -55,6 +59,8 @@ export interface QueueStart {
   readonly state: VirtqueueState | undefined;
   /** Where its driver is in another process; otherwise the device's port is what it kicks and waits on. */
   readonly eventfds: QueueEventfds | undefined;
+  /** Where the table of its requests in flight is mapped, if it has one; mapped for as long as the queue runs. */
+  readonly inflightAddress?: number | undefined;
 }
 
 export interface StartQueuesRequest {
@@ -85,15 +91,29 @@ export interface IOThreadInfo {
   readonly pollNs: number;
 }
 
+/** A view over a mapping, as short-lived as the queue. */
+async function openInflight(address: number | undefined, size: number): Promise<InflightTable | undefined> {
+  if (address === undefined) return undefined;
+  const { viewOf } = await loadLinux();
+  return new InflightTable(viewOf(address, InflightTable.bytesFor(size)), 0, size);
+}
+
 /** The control plane of an iothread, on its own thread. Every method is one message there and one back. */
 export class IOThreadControl {
   readonly #loop: EventLoop;
   readonly #devices = new Map<string, AttachedDevice>();
   readonly #onStop: () => void;
+  readonly #onIOError: (id: string, report: IOErrorReport) => void;
   readonly #outlives: BlockDriverContext['outlives'];
 
-  constructor(start: IOThreadStart, onStop: () => void, outlives?: BlockDriverContext['outlives']) {
+  constructor(
+    start: IOThreadStart,
+    onStop: () => void,
+    onIOError: (id: string, report: IOErrorReport) => void,
+    outlives?: BlockDriverContext['outlives'],
+  ) {
     this.#onStop = onStop;
+    this.#onIOError = onIOError;
     this.#outlives = outlives;
     this.#loop = new EventLoop({
       nowNs,
@@ -118,6 +138,10 @@ export class IOThreadControl {
       host: this.#loop,
       statistics: new BlockStatistics(request.statisticsBuffer),
       limits: request.limits,
+      policies: request.policies,
+      onIOError: (report) => {
+        this.#onIOError(request.id, report);
+      },
     });
     device.dispatcher.mode = request.dispatchMode;
     this.#devices.set(request.id, device);
@@ -130,15 +154,16 @@ export class IOThreadControl {
     const memory = await openMemory(request.memory);
     const queues: ServedQueue[] = [];
     try {
-      for (const { index, addresses, features, state, eventfds } of request.queues) {
+      for (const { index, addresses, features, state, eventfds, inflightAddress } of request.queues) {
         const virtqueue = new Virtqueue(memory, addresses, {
           indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
           eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
           maxSize: request.maxQueueSize,
           ...(state === undefined ? {} : { state }),
+          inflight: await openInflight(inflightAddress, addresses.size),
         });
         const notifier = await this.#notifier(device, index, eventfds);
-        queues.push({ index, virtqueue, notifier, reported: false, wanted: false });
+        queues.push({ index, virtqueue, notifier, kept: [], reported: false, wanted: false });
       }
     } catch (error) {
       for (const { notifier } of queues) notifier.close();
@@ -146,6 +171,11 @@ export class IOThreadControl {
     }
     device.start(queues);
     this.#loop.attend(device);
+  }
+
+  /** The device takes requests again after a pause. */
+  goOn(id: string): void {
+    this.#loop.attend(this.#device(id));
   }
 
   async #notifier(
@@ -173,6 +203,7 @@ export class IOThreadControl {
 
   /**
    * Takes no more requests from these queues and waits for those in flight.
+   * @param kept what becomes of requests that are kept because the disk has failed them
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`, unless they are to be abandoned
    */
   async stopQueues(
@@ -180,6 +211,7 @@ export class IOThreadControl {
     indexes: readonly number[],
     timeoutMs: number,
     whenLate: WhenLate,
+    kept: KeptFate,
   ): Promise<StoppedQueues> {
     const device = this.#device(id);
     let abandoned = 0;
@@ -197,7 +229,7 @@ export class IOThreadControl {
       }
       abandoned = device.abandon();
     }
-    return { states: device.release(), abandoned };
+    return { states: device.release(kept), abandoned };
   }
 
   /**
@@ -208,6 +240,7 @@ export class IOThreadControl {
     const device = this.#device(id);
     this.#devices.delete(id);
     this.#loop.remove(device);
+    device.end();
     if ((await inTime(device.driver.close(), timeoutMs)) === LATE) {
       throw new IOThreadError(
         'ERR_DRAIN_TIMEOUT',

@@ -2,7 +2,7 @@ import { expose } from 'comlink';
 import type { MessagePort } from 'node:worker_threads';
 import '../control/error-transfer.js';
 import { asEndpoint } from '../control/endpoint.js';
-import { sendDriverErrors } from './driver-error-reports.js';
+import { sendDriverErrors, sendIOError } from './driver-error-reports.js';
 import { IOThreadControl, type IOThreadStart } from './iothread-control.js';
 import { tellRemains } from './thread-remains.js';
 
@@ -33,6 +33,9 @@ export default function iothread({
         resolve();
       });
     };
-    expose(new IOThreadControl(start, onStop, tellRemains(remains)), asEndpoint(port));
+    const onIOError: ConstructorParameters<typeof IOThreadControl>[2] = (device, report) => {
+      sendIOError(reports, device, report);
+    };
+    expose(new IOThreadControl(start, onStop, onIOError, tellRemains(remains)), asEndpoint(port));
   });
 }

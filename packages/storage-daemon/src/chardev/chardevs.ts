@@ -1,6 +1,9 @@
 import type { ChardevOptions, SocketChardevOptions } from '../options/chardev-options.js';
-import { StorageDaemonError } from '../storage-daemon-error.js';
+import { checkRoom, StorageDaemonError } from '../storage-daemon-error.js';
 import type { Chardev } from './chardev.js';
+
+/** Character devices that there can be: each may have a client, and more in line. */
+export const MAX_CHARDEVS = 256;
 
 /** The character devices by their ids. */
 export class Chardevs {
@@ -8,11 +11,20 @@ export class Chardevs {
   /** Ids of those that a monitor has. */
   readonly #busy = new Set<string>();
   readonly #stopping: AbortSignal;
+  readonly #mayWait: () => boolean;
   readonly #stdioAllowed: boolean;
 
-  /** @param stopping ends waiting for a client */
-  constructor(options: { readonly stopping: AbortSignal; readonly stdioAllowed: boolean }) {
+  /**
+   * @param options.stopping ends waiting for a client
+   * @param options.mayWait whether `wait=on` does
+   */
+  constructor(options: {
+    readonly stopping: AbortSignal;
+    readonly mayWait: () => boolean;
+    readonly stdioAllowed: boolean;
+  }) {
     this.#stopping = options.stopping;
+    this.#mayWait = options.mayWait;
     this.#stdioAllowed = options.stdioAllowed;
   }
 
@@ -22,12 +34,14 @@ export class Chardevs {
     if (this.#chardevs.has(id)) {
       throw new StorageDaemonError('ERR_DUPLICATE_ID', `Chardev with id '${id}' already exists`);
     }
+    checkRoom(this.#chardevs.size, MAX_CHARDEVS, 'character devices');
     this.#chardevs.set(id, options.backend === 'stdio' ? await this.#stdio(id) : await this.#socket(options));
   }
 
   async #socket(options: SocketChardevOptions): Promise<Chardev> {
     const { SocketChardev } = await import('./socket-chardev.js');
-    return SocketChardev.open(options, this.#stopping);
+    const wait = (options.wait ?? true) && this.#mayWait();
+    return SocketChardev.open({ ...options, wait }, this.#stopping);
   }
 
   async #stdio(id: string): Promise<Chardev> {

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { ChardevFrontend } from './chardev.js';
 
 /** Clients beyond these are sent away. */
-const MAX_WAITING = 16;
+export const MAX_WAITING = 16;
 
 /** Clients of a character device that stand in line: one is served, the next one waits. */
 export class ClientLine {

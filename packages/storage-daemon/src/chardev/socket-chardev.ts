@@ -1,9 +1,9 @@
-import type { Server } from 'node:net';
 import { resolve } from 'node:path';
 import type { SocketChardevOptions } from '../options/chardev-options.js';
 import type { Chardev, ChardevFrontend } from './chardev.js';
 import { ClientLine } from './client-line.js';
-import { connectTo, listenAt } from './unix-socket.js';
+import { StorageDaemonError } from '../storage-daemon-error.js';
+import { connectTo, type Listening, listenAt } from './unix-socket.js';
 
 /** A UNIX domain socket: its server, or one connection to somebody else's. */
 export class SocketChardev implements Chardev {
@@ -11,9 +11,9 @@ export class SocketChardev implements Chardev {
   readonly kind = 'socket';
   readonly #path: string;
   readonly #line: ClientLine;
-  readonly #server: Server | undefined;
+  readonly #server: Listening | undefined;
 
-  private constructor(id: string, path: string, line: ClientLine, server: Server | undefined) {
+  private constructor(id: string, path: string, line: ClientLine, server: Listening | undefined) {
     this.id = id;
     this.#path = path;
     this.#line = line;
@@ -29,15 +29,18 @@ export class SocketChardev implements Chardev {
     const { id, path } = options;
     const line = new ClientLine();
     if (options.server !== true) {
+      if (options.mode !== undefined) {
+        throw new StorageDaemonError('ERR_PARAMETER', "Parameter 'mode' is that of a server: add server=on");
+      }
       const socket = await connectTo(path);
       socket.pause();
       line.add(socket);
       return new SocketChardev(id, path, line, undefined);
     }
-    const server = await listenAt(path, (socket) => {
+    const server = await listenAt(path, options.mode, (socket) => {
       line.add(socket);
     });
-    if (options.wait ?? true) await line.arrival(stopping);
+    if (options.wait === true) await line.arrival(stopping);
     return new SocketChardev(id, path, line, server);
   }
 
@@ -54,10 +57,9 @@ export class SocketChardev implements Chardev {
     this.#line.attach(frontend);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#line.close();
-    const server = this.#server;
-    // Removes the socket from the file system as well.
-    if (server !== undefined) await new Promise((closed) => server.close(closed));
+    this.#server?.close();
+    return Promise.resolve();
   }
 }

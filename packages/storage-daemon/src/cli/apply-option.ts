@@ -60,6 +60,8 @@ async function apply(daemon: StorageDaemon, { name, value }: GivenOption): Promi
     case 'daemonize':
     case 'help':
     case 'pidfile':
+    case 'run-with':
+    case 'supervise':
     case 'version':
       // Seen to before.
       return undefined;

@@ -10,6 +10,8 @@ const TAKES_VALUE = {
   'nbd-server': true,
   object: true,
   pidfile: true,
+  'run-with': true,
+  supervise: false,
   trace: true,
   version: false,
 } as const;

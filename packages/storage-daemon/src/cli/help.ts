@@ -26,18 +26,34 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
     memory,size=<bytes>  a disk in memory, gone with the daemon
     module,url=<module>[,options.<name>=<value>...]
                          a disk of your own in TypeScript or JavaScript
+    blkdebug,image=<node>[,inject-error.0.<option>=<value>...][,seed=<n>]
+                         another node whose requests fail, wait or hang by
+                         rules; options of a rule: iotype, sector, sectors,
+                         errno, once, count, skip, probability, delay-ns,
+                         short-sectors, hang
+    blklogwrites,file=<node>,log.driver=file,log.filename=<path>
+                         another node whose writes and flushes are recorded,
+                         in the format of dm-log-writes
 
   --export [type=]vhost-user-blk,id=<id>,node-name=<node>,
-           addr.type=unix,addr.path=<path> | addr.type=fd,addr.str=<fd>
+           addr.type=unix,addr.path=<path>[,addr.mode=<octal>]
+           | addr.type=fd,addr.str=<fd>
            [,writable=on|off][,writethrough=on|off]
            [,logical-block-size=512|1024|2048|4096][,num-queues=<n>]
            [,iothread=<id>][,fixed-iothread=on|off]
+           [,werror=report|ignore|enospc|stop][,rerror=report|ignore|stop]
                          serve a node at a UNIX domain socket, or at a
-                         listening socket that was inherited;
+                         listening socket that was inherited; only its owner
+                         may connect, unless addr.mode says otherwise;
                          iothread.0=<id>,iothread.1=<id> spreads the queues
                          over several iothreads, no iothread means one of the
                          daemon's own; without num-queues a front end gets as
-                         many queues as it asks for
+                         many queues as it asks for;
+                         werror and rerror say what becomes of writes and reads
+                         that the disk fails: the guest is told (report), or
+                         told that all is well (ignore), or the export pauses
+                         until QMP's cont (stop); enospc pauses where there is
+                         no space left, and reports the rest
 
   --object iothread,id=<id>[,poll-max-ns=<ns>][,poll-grow=<n>]
            [,poll-shrink=<n>][,aio-max-batch=<n>]
@@ -46,6 +62,7 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
   --object <type>,help   list the properties of an object type
 
   --chardev socket,id=<id>,path=<path>[,server=on|off][,wait=on|off]
+            [,mode=<octal>]
                          a UNIX domain socket that listens (server=on) or
                          connects; wait=on, the default of a server, waits for
                          its first client
@@ -57,6 +74,10 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
 
   --pidfile <path>       write the process id to a file once all is ready
   --daemonize            detach, and have the parent exit once all is ready
+  --run-with user=<name>|<uid>:<gid>
+                         become this user, for good, once the options have
+                         taken effect and before anybody is served
+  --supervise            start the daemon again whenever it crashes
 
 SIGTERM, SIGINT, SIGHUP and QMP's quit end it in good order, with status 0.
 `;

@@ -23,6 +23,11 @@ export function tellParent(): void {
   // Fails where the parent has been killed: then nobody wants a daemon any more.
   writeSync(readyFd, 'ready');
   closeSync(readyFd);
+  leaveTerminal();
+}
+
+/** From now on standard output and error lead nowhere. */
+export function leaveTerminal(): void {
   for (const fd of [1, STDERR]) {
     closeSync(fd);
     // Takes the lowest number that is free: this one.

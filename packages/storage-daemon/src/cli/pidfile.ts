@@ -14,7 +14,7 @@ export async function writePidfile(file: string): Promise<void> {
   try {
     await checkPidfile(path);
     await rm(path, { force: true });
-    await writeFile(path, `${process.pid}\n`, { flag: 'wx' });
+    await writeFile(path, `${process.pid}\n`, { flag: 'wx', mode: 0o644 });
   } catch (error) {
     if (!isExpected(error) || error instanceof StorageDaemonError) throw error;
     throw mistake(file, `cannot create it: ${describeError(error)}`);
@@ -28,10 +28,14 @@ export async function writePidfile(file: string): Promise<void> {
   });
 }
 
-/** Removes the file where it is ours. */
+/** Removes the file where it is ours, and where that is still allowed: the next daemon replaces that of a process that is gone. */
 export async function removePidfile(file: string): Promise<void> {
   const path = resolve(file);
-  if ((await readPid(path)) === process.pid) await rm(path, { force: true });
+  try {
+    if ((await readPid(path)) === process.pid) await rm(path, { force: true });
+  } catch (error) {
+    if (!isExpected(error)) throw error;
+  }
 }
 
 /** @throws StorageDaemonError `ERR_PIDFILE` when the file is that of another process that lives */

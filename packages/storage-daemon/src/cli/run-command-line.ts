@@ -1,5 +1,6 @@
 import { describeError, isExpected } from '../describe-error.js';
 import { Log } from '../log.js';
+import { Supervision } from '../supervise/supervision.js';
 import { type GivenOption, parseCommandLine } from './command-line.js';
 import { HELP, IOTHREAD_HELP, OBJECT_TYPES_HELP, VERSION_TEXT } from './help.js';
 import { isDaemon } from './parent.js';
@@ -17,15 +18,22 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       process.stdout.write(text);
       return 0;
     }
-    const detached = options.some(({ name }) => name === 'daemonize');
+    const given = new Set(options.map(({ name }) => name));
+    const detached = given.has('daemonize');
+    const supervision = new Supervision();
+    const supervised = supervision.supervisorPid !== undefined;
     // What isn't needed isn't loaded: to be ready soon is worth a line.
-    if (detached && !isDaemon()) {
+    if (detached && !supervised && !isDaemon()) {
       const { daemonize } = await import('./daemonize.js');
       return await daemonize(args, options);
     }
-    const { runDaemon } = await import('../daemon.js');
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value;
-    return await runDaemon({ options, pidfile, stdioAllowed: !detached }, log);
+    if (given.has('supervise') && !supervised) {
+      const { Supervisor } = await import('../supervise/supervisor.js');
+      return await new Supervisor({ args, options, pidfile }, log).run();
+    }
+    const { runDaemon } = await import('../daemon.js');
+    return await runDaemon({ options, pidfile, detached }, supervision, log);
   } catch (error) {
     if (!isExpected(error)) throw error;
     log.fatal(describeError(error));

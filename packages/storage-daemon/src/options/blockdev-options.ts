@@ -1,7 +1,10 @@
 import {
+  type BlkdebugBlockdev as Blkdebug,
+  type BlklogwritesBlockdev as Blklogwrites,
   type BlockdevOptions as Blockdev,
   blockdevSchema,
   type LeafBlockdev as Leaf,
+  type NestedBlockdev as Nested,
   type RawBlockdev as Raw,
 } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
@@ -16,8 +19,14 @@ interface NodeOptions {
 
 /** A node as `--blockdev` and `blockdev-add` describe it. */
 export type BlockdevOptions = Blockdev<NodeOptions>;
+/** A node that is made of another. */
+export type NestedBlockdev = Nested<NodeOptions>;
 /** A node that is a window onto another, or the other itself. */
 export type RawBlockdev = Raw<NodeOptions>;
+/** A node that has another's requests fail. */
+export type BlkdebugBlockdev = Blkdebug<NodeOptions>;
+/** A node that records what is written to another. */
+export type BlklogwritesBlockdev = Blklogwrites<NodeOptions>;
 /** A node that is made of no other. */
 export type LeafBlockdev = Leaf<NodeOptions>;
 

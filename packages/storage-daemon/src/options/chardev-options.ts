@@ -2,7 +2,7 @@ import type { OptionWords } from '@iothreads/backends/blockdev';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
 import { idSchema } from './export-options.js';
-import { inBothDialects, scalars } from './scalars.js';
+import { fileMode, inBothDialects, scalars } from './scalars.js';
 
 /** A character device as `--chardev` describes it. */
 export type ChardevOptions = SocketChardevOptions | { readonly backend: 'stdio'; readonly id: string };
@@ -11,6 +11,8 @@ export interface SocketChardevOptions {
   readonly backend: 'socket';
   readonly id: string;
   readonly path: string;
+  /** Permission bits of the socket of a server; 0600 where nothing is said. */
+  readonly mode?: number | undefined;
   /** Listens; otherwise connects. */
   readonly server?: boolean | undefined;
   /** A server that waits for its first client before anything else happens; so by default. */
@@ -26,6 +28,7 @@ function chardevSchema(dialect: OptionWords): v.GenericSchema<unknown, ChardevOp
     backend: v.literal('socket'),
     id,
     path: text,
+    mode: v.optional(fileMode(text)),
     server: v.optional(onOff),
     wait: v.optional(onOff),
   });
@@ -46,7 +49,10 @@ export const chardevAddSchema = chardevAdd(scalars('json'));
 
 function chardevAdd(json: OptionWords): v.GenericSchema<unknown, ChardevOptions> {
   const { text, onOff, choice } = json;
-  const address = fields({ type: choice(['unix']), data: fields({ path: text }) });
+  const address = fields({
+    type: choice(['unix']),
+    data: fields({ path: text, mode: v.optional(fileMode(text)) }),
+  });
   const socket = fields({
     type: v.literal('socket'),
     data: fields({
@@ -75,7 +81,7 @@ function chardevAdd(json: OptionWords): v.GenericSchema<unknown, ChardevOptions>
     v.transform(({ id, backend }): ChardevOptions => {
       if (backend.type === 'stdio') return { backend: 'stdio', id };
       const { addr, server } = backend.data;
-      return { backend: 'socket', id, path: addr.data.path, server, wait: false };
+      return { backend: 'socket', id, ...addr.data, server, wait: false };
     }),
   );
 }

@@ -1,7 +1,8 @@
 import type { OptionWords } from '@iothreads/backends/blockdev';
+import type { ReadErrorPolicy, WriteErrorPolicy } from '@iothreads/iothread';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
-import { inBothDialects, isWellFormedId, textThat } from './scalars.js';
+import { fileMode, inBothDialects, isWellFormedId, MAX_ID_LENGTH, textThat } from './scalars.js';
 
 /** An export as `--export` and `block-export-add` describe it. */
 export interface ExportOptions {
@@ -9,7 +10,7 @@ export interface ExportOptions {
   readonly id: string;
   readonly 'node-name': string;
   readonly addr:
-    | { readonly type: 'unix'; readonly path: string }
+    | { readonly type: 'unix'; readonly path: string; readonly mode?: number | undefined }
     /** A listening socket that was inherited: the number of its descriptor. */
     | { readonly type: 'fd'; readonly str: number };
   readonly writable?: boolean | undefined;
@@ -20,9 +21,12 @@ export interface ExportOptions {
   readonly iothread?: string | readonly string[] | undefined;
   /** The export must not be moved to another iothread. */
   readonly 'fixed-iothread'?: boolean | undefined;
+  /** What becomes of a write that the disk fails; 'auto' is the default, 'report'. */
+  readonly werror?: WriteErrorPolicy | 'auto' | undefined;
+  readonly rerror?: ReadErrorPolicy | 'auto' | undefined;
 }
 
-const MAX_QUEUES = 256;
+export const MAX_QUEUES = 256;
 const BLOCK_SIZES = [512, 1024, 2048, 4096];
 const MAX_FD = 2 ** 31 - 1;
 
@@ -33,7 +37,8 @@ export function idSchema({ text }: OptionWords): v.GenericSchema<unknown, string
   return textThat(
     text,
     isWellFormedId,
-    (id) => `is no valid id: '${id}' (a letter, then letters, digits, '-', '.' and '_')`,
+    (id) =>
+      `is no valid id: '${id.slice(0, MAX_ID_LENGTH)}' (a letter, then letters, digits, '-', '.' and '_', at most ${MAX_ID_LENGTH} characters)`,
   );
 }
 
@@ -47,6 +52,7 @@ function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOpti
       (path) => path !== '' && !path.includes('\0'),
       () => 'must be a path',
     ),
+    mode: v.optional(fileMode(text)),
   });
   const fd = fields({
     type: v.literal('fd'),
@@ -83,5 +89,8 @@ function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOpti
       ),
     ),
     'fixed-iothread': v.optional(onOff),
+    // The runtime's lists, which stay unloaded until they are needed.
+    werror: v.optional(choice(['report', 'ignore', 'enospc', 'stop', 'auto'])),
+    rerror: v.optional(choice(['report', 'ignore', 'stop', 'auto'])),
   });
 }

@@ -13,7 +13,7 @@ export interface KeyvalSyntax {
   readonly switches?: boolean;
 }
 
-const MAX_KEY_PARTS = 32;
+export const MAX_KEY_PARTS = 32;
 const NAME = /^[A-Za-z][\w-]{0,126}$/;
 const INDEX = /^(?:0|[1-9]\d{0,3})$/;
 

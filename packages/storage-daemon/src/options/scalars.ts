@@ -49,8 +49,24 @@ export function textThat(
   );
 }
 
+/** Permission bits of a file, octal in either dialect: JSON has no octal numbers. */
+export function fileMode(text: v.GenericSchema<unknown, string>): v.GenericSchema<unknown, number> {
+  return v.pipe(
+    textThat(
+      text,
+      (mode) => /^0?[0-7]{3}$/.test(mode),
+      (mode) => `must be permission bits in octal, such as 0660, got '${mode}'`,
+    ),
+    v.transform((mode) => Number.parseInt(mode, 8)),
+  );
+}
+
+/** Longest id: it stands in every log line of what has it. */
+export const MAX_ID_LENGTH = 127;
+
 /** QEMU's ids of exports, objects and character devices. */
-export const isWellFormedId = (id: string): boolean => /^[A-Za-z][\w.-]*$/.test(id);
+export const isWellFormedId = (id: string): boolean =>
+  id.length <= MAX_ID_LENGTH && /^[A-Za-z][\w.-]*$/.test(id);
 
 const wrongType = (expected: string): Wrong =>
   new Wrong(`Invalid parameter type for '%', expected: ${expected}`);
@@ -77,6 +93,13 @@ export function scalars(dialect: Dialect): OptionWords {
         }
         return value;
       }),
+    fraction: reading((input) => {
+      if (typeof input !== (dialect === 'json' ? 'number' : 'string')) return wrongType('number');
+      const value = /^\d*\.?\d+(e-\d+)?$/.test(String(input)) ? Number(input) : NaN;
+      return value >= 0 && value <= 1
+        ? value
+        : new Wrong(`expects a number from 0 to 1, got ${String(input)}`);
+    }),
     choice: <const Choice extends string>(choices: readonly Choice[]) =>
       reading((input): Choice | Wrong => {
         if (typeof input !== 'string') return wrongType('string');

@@ -7,6 +7,7 @@ import { exportCommands } from './commands/export-commands.js';
 import { iothreadCommands } from './commands/iothread-commands.js';
 import { objectCommands } from './commands/object-commands.js';
 import { statisticsCommands } from './commands/statistics-commands.js';
+import { supervisionCommands } from './commands/supervision-commands.js';
 import { VERSION_INFO } from './qmp-session.js';
 
 const commands: Commands = {
@@ -16,6 +17,7 @@ const commands: Commands = {
   ...iothreadCommands,
   ...objectCommands,
   ...statisticsCommands,
+  ...supervisionCommands,
   'query-version': command(NONE, () => VERSION_INFO),
   'query-commands': command(NONE, () =>
     // Negotiated by every session for itself.

@@ -10,12 +10,17 @@ const FAREWELL_MS = 1000;
 export class Monitors {
   readonly #execute: ExecuteCommand;
   readonly #sessions = new Map<QmpSession, ChardevClient>();
+  readonly #admission: Promise<void>;
   readonly #onBug: (error: unknown) => void;
   #count = 0;
 
-  /** @param onBug hears of what no client has caused */
-  constructor(execute: ExecuteCommand, onBug: (error: unknown) => void) {
+  /**
+   * @param admission resolves when clients may be served
+   * @param onBug hears of what no client has caused
+   */
+  constructor(execute: ExecuteCommand, admission: Promise<void>, onBug: (error: unknown) => void) {
     this.#execute = execute;
+    this.#admission = admission;
     this.#onBug = onBug;
   }
 
@@ -26,6 +31,7 @@ export class Monitors {
   add(chardev: Chardev, { pretty = false }: MonitorOptions): void {
     this.#count++;
     chardev.attach(async (client) => {
+      await this.#admission;
       const session = new QmpSession(client, this.#execute, pretty);
       this.#sessions.set(session, client);
       try {

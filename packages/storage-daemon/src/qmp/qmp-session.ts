@@ -8,7 +8,7 @@ import { JsonStream } from './json-stream.js';
 export type ExecuteCommand = (name: string, args: unknown) => Promise<unknown>;
 
 /** What a client may leave unread of events before it is given up, bytes. */
-const MAX_UNREAD = 1 << 20;
+export const MAX_UNREAD = 1 << 20;
 
 export const VERSION_INFO = {
   qemu: { ...QEMU_VERSION },
@@ -106,8 +106,12 @@ export class QmpSession {
     const { output } = this.#client;
     if (!output.writable || output.write(this.#line(reply))) return;
     await new Promise<void>((resolve) => {
-      output.once('drain', resolve);
-      output.once('close', resolve);
+      // Both go: a client that reads slowly would leave one behind for every answer.
+      const goOn = (): void => {
+        output.off('drain', goOn).off('close', goOn);
+        resolve();
+      };
+      output.on('drain', goOn).on('close', goOn);
     });
   }
 

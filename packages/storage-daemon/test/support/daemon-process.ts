@@ -22,10 +22,16 @@ export class DaemonProcess implements AsyncDisposable {
   /** @param options.fds what the daemon has from descriptor 3 on */
   constructor(
     args: readonly string[],
-    options: { readonly cwd?: string; readonly fds?: readonly number[] } = {},
+    options: {
+      readonly cwd?: string;
+      readonly fds?: readonly number[];
+      readonly uid?: number;
+      readonly gid?: number;
+    } = {},
   ) {
+    const { cwd, uid, gid } = options;
     const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', ...(options.fds ?? [])];
-    this.child = spawn(process.execPath, [DAEMON, ...args], { stdio, cwd: options.cwd });
+    this.child = spawn(process.execPath, [DAEMON, ...args], { stdio, cwd, uid, gid });
     this.child.stdout!.on('data', (text: Buffer) => (this.stdout += text.toString()));
     this.child.stderr!.on('data', (text: Buffer) => (this.stderr += text.toString()));
     this.#ended = new Promise((resolve, reject) => {

@@ -54,7 +54,10 @@ export class FrontEndQueue {
   readonly kickFd = createEventfd();
   /** -1: the device does not call. */
   callFd: number;
-  readonly #pending = new Map<number, { resolve: (done: Completion) => void; byteLength: number }>();
+  readonly #pending = new Map<
+    number,
+    { resolve: (done: Completion) => void; reject: (mistake: unknown) => void; byteLength: number }
+  >();
   #slotsWanted: (() => void)[] = [];
   #watch: ReadableWatch | undefined;
   #polling = false;
@@ -148,8 +151,8 @@ export class FrontEndQueue {
     }
     this.#expectOpen();
     if (bytes !== undefined) this.driver.data(slot).set(bytes);
-    const completion = new Promise<Completion>((resolve) => {
-      this.#pending.set(slot, { resolve, byteLength });
+    const completion = new Promise<Completion>((resolve, reject) => {
+      this.#pending.set(slot, { resolve, reject, byteLength });
     });
     this.driver.start(slot, type, sector, byteLength);
     if (this.driver.publish()) this.kick();
@@ -212,7 +215,17 @@ export class FrontEndQueue {
     });
   }
 
+  /** A device that completes what is not in flight can't be trusted with the rest: everybody who waits hears of it. */
   #takeDone(): void {
+    try {
+      this.#takeAllDone();
+    } catch (mistake) {
+      for (const { reject } of this.#pending.values()) reject(mistake);
+      this.close();
+    }
+  }
+
+  #takeAllDone(): void {
     do {
       for (let slot = this.driver.takeDone(); slot !== -1; slot = this.driver.takeDone()) {
         const { resolve, byteLength } = this.#pending.get(slot)!;

@@ -46,6 +46,23 @@ export class FrontEndRequests {
     });
   }
 
+  /** A request whose answer brings a descriptor along, which is the caller's to close. @throws VhostUserError `ERR_PROTOCOL` */
+  askForFd(request: number, payload: Uint8Array): Promise<{ payload: Uint8Array; fd: number }> {
+    return this.#inTurn(async () => {
+      this.#connection.send(request, 0, payload);
+      const message = await this.#answerTo(request);
+      if (message.fds.count === 0) {
+        throw new VhostUserError(
+          'ERR_PROTOCOL',
+          `no descriptor came with the answer to ${requestName(request)}`,
+        );
+      }
+      const fd = message.fds.take();
+      message.fds.closeRest();
+      return { payload: message.payload, fd };
+    });
+  }
+
   /**
    * A request without an answer of its own; waits for the acknowledgement where REPLY_ACK has been negotiated.
    * @throws VhostUserError `ERR_REFUSED`
@@ -95,6 +112,12 @@ export class FrontEndRequests {
   }
 
   async #answer(request: number): Promise<Uint8Array> {
+    const { payload, fds } = await this.#answerTo(request);
+    fds.closeRest();
+    return payload;
+  }
+
+  async #answerTo(request: number): Promise<Message> {
     const message = await this.receive();
     if (message === undefined) {
       throw new VhostUserError(
@@ -102,14 +125,14 @@ export class FrontEndRequests {
         `the back end has closed the connection over ${requestName(request)}`,
       );
     }
-    message.fds.closeRest();
     if (!message.reply || message.request !== request) {
+      message.fds.closeRest();
       throw new VhostUserError(
         'ERR_PROTOCOL',
         `the back end has answered ${requestName(request)} by ${requestName(message.request)}`,
       );
     }
-    return message.payload;
+    return message;
   }
 
   #inTurn<Result>(operation: () => Promise<Result>): Promise<Result> {

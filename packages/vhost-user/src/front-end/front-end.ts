@@ -1,4 +1,10 @@
-import { BLK_CONFIG_BYTES, hasFeature, VIRTIO_F_EVENT_IDX, type VirtqueueAddresses } from '@iothreads/core';
+import {
+  BLK_CONFIG_BYTES,
+  hasFeature,
+  RING_IDX,
+  VIRTIO_F_EVENT_IDX,
+  type VirtqueueAddresses,
+} from '@iothreads/core';
 import { GuestAllocator } from '@iothreads/core/testing';
 import { createEventfd } from '@iothreads/linux';
 import { decodeConfigAccess, encodeConfigAccess } from '../protocol/config-payload.js';
@@ -20,6 +26,7 @@ import { VhostUserError } from '../vhost-user-error.js';
 import { ConfigChanges } from './config-changes.js';
 import { FrontEndQueue } from './front-end-queue.js';
 import { FrontEndRequests } from './front-end-requests.js';
+import { InflightMemory } from './inflight-memory.js';
 import { type RegionOptions, SharedRegion } from './shared-region.js';
 
 /** What a front end has: guest memory, queues, and which features it wants. */
@@ -62,9 +69,12 @@ export interface FrontEndOptions {
  */
 export class VhostUserFrontEnd {
   /** For everything that the methods below don't send. */
-  readonly requests: FrontEndRequests;
+  requests: FrontEndRequests;
   readonly regions: SharedRegion[] = [];
   readonly queues: FrontEndQueue[] = [];
+  /** Requests in flight, for the next back end; undefined where INFLIGHT_SHMFD was not negotiated. */
+  inflight: InflightMemory | undefined;
+  readonly #options: FrontEndOptions;
   /** The back end's own messages; undefined where BACKEND_REQ was not negotiated. */
   configChanges: ConfigChanges | undefined;
   /** Negotiated. */
@@ -74,8 +84,9 @@ export class VhostUserFrontEnd {
   maxQueues = NaN;
   #allocator: GuestAllocator | undefined;
 
-  private constructor(requests: FrontEndRequests) {
+  private constructor(requests: FrontEndRequests, options: FrontEndOptions) {
     this.requests = requests;
+    this.#options = options;
   }
 
   /**
@@ -83,11 +94,13 @@ export class VhostUserFrontEnd {
    * @throws VhostUserError when nobody listens there, or the back end refuses something or has too few queues
    */
   static async connect(path: string, options: FrontEndOptions = {}): Promise<VhostUserFrontEnd> {
-    const frontEnd = new VhostUserFrontEnd(FrontEndRequests.connect(path));
+    const frontEnd = new VhostUserFrontEnd(FrontEndRequests.connect(path), options);
     try {
-      await frontEnd.#negotiate(options);
-      await frontEnd.#shareMemory(options);
-      frontEnd.#makeQueues(options);
+      await frontEnd.#negotiate();
+      frontEnd.#makeMemory();
+      await frontEnd.#shareMemory();
+      frontEnd.#makeQueues();
+      await frontEnd.#trackInflight();
       if (options.start ?? true) for (const { index } of frontEnd.queues) await frontEnd.startQueue(index);
     } catch (error) {
       await frontEnd.close();
@@ -96,13 +109,30 @@ export class VhostUserFrontEnd {
     return frontEnd;
   }
 
+  /**
+   * Goes on with the back end that listens there now, after the one before has gone: with the same memory and queues, and with
+   * what was in flight. @throws as `connect`; it can be tried again
+   * @param base what it says of where a queue goes on; default: the used index
+   */
+  async reconnect(path: string, base: (queue: FrontEndQueue) => number = usedIdxOf): Promise<void> {
+    this.requests.close();
+    await this.configChanges?.close();
+    this.requests = FrontEndRequests.connect(path);
+    await this.#negotiate();
+    await this.#shareMemory();
+    await this.#trackInflight();
+    // What is behind the used index is in flight, or has not been taken: the region tells which, the back end counts on.
+    for (const queue of this.queues) await this.startQueue(queue.index, base(queue));
+  }
+
   /** Guest memory, and who hands it out. */
   get allocator(): GuestAllocator {
     return this.#allocator!;
   }
 
-  async #negotiate(options: FrontEndOptions): Promise<void> {
+  async #negotiate(): Promise<void> {
     const { requests } = this;
+    const options = this.#options;
     const offered = decodeU64(await requests.ask(Request.GET_FEATURES));
     this.features = offered & (options.features ?? offered);
     if (hasFeature(this.features, VHOST_USER_F_PROTOCOL_FEATURES)) {
@@ -128,24 +158,36 @@ export class VhostUserFrontEnd {
     await requests.tell(Request.SET_FEATURES, encodeU64(this.features));
   }
 
-  async #shareMemory(options: FrontEndOptions): Promise<void> {
-    const regions = options.regions ?? [{ guestAddress: 0, size: options.memoryBytes ?? 16 << 20 }];
-    for (const region of regions) this.regions.push(new SharedRegion(region));
+  #makeMemory(): void {
+    const { regions, memoryBytes = 16 << 20 } = this.#options;
+    for (const region of regions ?? [{ guestAddress: 0, size: memoryBytes }]) {
+      this.regions.push(new SharedRegion(region));
+    }
     this.#allocator = new GuestAllocator(this.regions);
-    if (options.memorySlots === true) {
+  }
+
+  async #shareMemory(): Promise<void> {
+    if (this.#options.memorySlots === true) {
       for (const region of this.regions) await this.addMemReg(region);
     } else {
       await this.setMemTable(this.regions);
     }
   }
 
-  #makeQueues(options: FrontEndOptions): void {
-    const { numQueues = 1, queueSize: size = 128, dataBytes = 65536, call = true } = options;
-    const depth = options.depth ?? Math.floor(size / 3);
+  #makeQueues(): void {
+    const { numQueues = 1, queueSize: size = 128, dataBytes = 65536, call = true } = this.#options;
+    const depth = this.#options.depth ?? Math.floor(size / 3);
     const eventIdx = hasFeature(this.features, VIRTIO_F_EVENT_IDX);
     for (let index = 0; index < numQueues; index++) {
       this.queues.push(new FrontEndQueue(index, this.allocator, { size, depth, dataBytes, eventIdx, call }));
     }
+  }
+
+  async #trackInflight(): Promise<void> {
+    if (!this.has(ProtocolFeature.INFLIGHT_SHMFD)) return;
+    const { numQueues = 1, queueSize = 128 } = this.#options;
+    this.inflight ??= await InflightMemory.ask(this.requests, numQueues, queueSize);
+    await this.inflight.handOver(this.requests);
   }
 
   /** Whether a protocol feature has been negotiated. */
@@ -268,5 +310,9 @@ export class VhostUserFrontEnd {
     await this.configChanges?.close();
     for (const queue of this.queues.splice(0)) queue.close();
     for (const region of this.regions.splice(0)) region.close();
+    this.inflight?.close();
+    this.inflight = undefined;
   }
 }
+
+const usedIdxOf = ({ driver }: FrontEndQueue): number => Atomics.load(driver.queue.ring.used16, RING_IDX);

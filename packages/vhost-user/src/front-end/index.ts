@@ -6,6 +6,7 @@
 export { Connection, type Message } from '../connection.js';
 export { type ReceivedFds } from '../received-fds.js';
 export * from '../protocol/config-payload.js';
+export * from '../protocol/inflight-payload.js';
 export * from '../protocol/integers.js';
 export * from '../protocol/memory-payloads.js';
 export * from '../protocol/message-header.js';
@@ -16,4 +17,5 @@ export { ConfigChanges } from './config-changes.js';
 export { FrontEndQueue, type Completion, type FrontEndQueueOptions } from './front-end-queue.js';
 export { FrontEndRequests } from './front-end-requests.js';
 export { VhostUserFrontEnd, type FrontEndOptions } from './front-end.js';
+export { InflightMemory } from './inflight-memory.js';
 export { SharedRegion, type RegionOptions } from './shared-region.js';

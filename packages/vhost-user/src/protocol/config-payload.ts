@@ -9,7 +9,7 @@ export interface ConfigAccess {
 
 const CONFIG_HEADER_BYTES = 12;
 /** Largest configuration space that the protocol knows. */
-const MAX_CONFIG_BYTES = 256;
+export const MAX_CONFIG_BYTES = 256;
 
 /**
  * Payload of GET_CONFIG and SET_CONFIG. A question may leave out the bytes that it asks for.

@@ -10,6 +10,7 @@ export const ProtocolFeature = {
   BACKEND_REQ: 5,
   CONFIG: 9,
   BACKEND_SEND_FD: 10,
+  INFLIGHT_SHMFD: 12,
   CONFIGURE_MEM_SLOTS: 15,
 } as const;
 

@@ -3,7 +3,7 @@ import type { FlatMemory } from '../image-file.js';
 import { AlignedMemory } from './aligned-memory.js';
 
 /** Bytes that a pool has at most, those in use and those kept for the next. */
-const BUDGET_BYTES = 32 * 1024 ** 2;
+export const BUDGET_BYTES = 32 * 1024 ** 2;
 const SMALLEST_BYTES = 4096;
 
 /** Aligned memory for direct I/O whose own isn't: pieces of a power of two, used again and again, bounded in all. */

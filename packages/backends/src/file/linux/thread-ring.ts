@@ -20,7 +20,7 @@ import { RingTransfer } from './ring-transfer.js';
 
 const ENTRIES = 256;
 /** As many as the completion ring has room for: older kernels take no more entries once it has overflown. */
-const MAX_UNDER_WAY = 4 * ENTRIES;
+export const MAX_UNDER_WAY = 4 * ENTRIES;
 const VECTOR_CAPACITY = 4 * MAX_IO_VECTORS;
 
 /** A driver whose requests are in the ring. */

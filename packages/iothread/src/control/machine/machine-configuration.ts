@@ -1,4 +1,4 @@
-import { describeValue, MAX_WINDOWS } from '@iothreads/backends';
+import { describeValue, MAX_NESTED_DRIVES } from '@iothreads/backends';
 import * as v from 'valibot';
 import { IOThreadError } from '../../iothread-error.js';
 import {
@@ -9,7 +9,7 @@ import {
   type IOThreadOptions,
 } from '../configuration.js';
 import { resolveMapping } from '../vq-mapping.js';
-import { MachineDrives, type ResolvedDrive, tooManyWindows } from './machine-drives.js';
+import { MachineDrives, type ResolvedDrive, tooManyNested } from './machine-drives.js';
 import { type CheckedMachine, machineSchema } from './machine-schema.js';
 import { isUnknownOption } from './machine-words.js';
 
@@ -66,9 +66,9 @@ function checkDepth(machine: unknown): void {
   if (!Array.isArray(drives)) return;
   for (const [index, drive] of drives.entries()) {
     let inner: unknown = drive;
-    for (let windows = 0; typeof inner === 'object' && inner !== null && 'file' in inner; windows++) {
-      if (windows === MAX_WINDOWS) throw tooManyWindows(`drives[${index}]`);
-      inner = inner.file;
+    for (let depth = 0; typeof inner === 'object' && inner !== null; depth++) {
+      if (depth > MAX_NESTED_DRIVES) throw tooManyNested(`drives[${index}]`);
+      inner = 'file' in inner ? inner.file : 'image' in inner ? inner.image : undefined;
     }
   }
 }
@@ -107,5 +107,7 @@ function deviceOptions(
     queueSize: device['queue-size'],
     ...(serial === undefined ? {} : { serial }),
     logicalBlockSize: device['logical-block-size'],
+    ...(device.werror === 'auto' ? {} : { werror: device.werror }),
+    ...(device.rerror === 'auto' ? {} : { rerror: device.rerror }),
   };
 }

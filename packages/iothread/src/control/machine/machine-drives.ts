@@ -1,9 +1,11 @@
-import { BlockDriverError, type DriveOptions, MAX_WINDOWS, parseDrive } from '@iothreads/backends';
+import { BlockDriverError, type DriveOptions, MAX_NESTED_DRIVES, parseDrive } from '@iothreads/backends';
 import {
   type BlockdevOptions,
   inheritOptions,
+  innerDrive,
+  isNested,
   leafOptions,
-  windowOptions,
+  nestedOptions,
 } from '@iothreads/backends/blockdev';
 import { IOThreadError } from '../../iothread-error.js';
 import { claim } from '../configuration.js';
@@ -59,7 +61,7 @@ export class MachineDrives {
     }
   }
 
-  #use(id: string, path: string, windows: number): ResolvedDrive {
+  #use(id: string, path: string, depth: number): ResolvedDrive {
     const found = this.#drives.get(id);
     if (found === undefined) {
       const known = [...this.#drives.keys()].join(', ');
@@ -76,22 +78,23 @@ export class MachineDrives {
       );
     }
     this.#users.set(id, path);
-    return this.#resolve(found.drive, found.path, windows);
+    return this.#resolve(found.drive, found.path, depth);
   }
 
-  #resolve(options: BlockdevOptions, path: string, windows: number): ResolvedDrive {
+  #resolve(options: BlockdevOptions, path: string, depth: number): ResolvedDrive {
     const readOnly = options['read-only'] === true;
-    if (options.driver !== 'raw') return { drive: leafOptions(options), readOnly };
-    if (windows === MAX_WINDOWS) throw tooManyWindows(path);
-    const where = `${path}.file`;
+    if (!isNested(options)) return { drive: leafOptions(options), readOnly };
+    if (depth === MAX_NESTED_DRIVES) throw tooManyNested(path);
+    const { option, inner } = innerDrive(options);
+    const where = `${path}.${option}`;
     const child =
-      typeof options.file === 'string'
-        ? this.#use(options.file, where, windows + 1)
-        : this.#resolve(inheritOptions(options, options.file), where, windows + 1);
-    // What may not be written can't be written through a window either.
-    return { drive: windowOptions(options, child.drive), readOnly: readOnly || child.readOnly };
+      typeof inner === 'string'
+        ? this.#use(inner, where, depth + 1)
+        : this.#resolve(inheritOptions(options, inner), where, depth + 1);
+    // What may not be written can't be written from above either.
+    return { drive: nestedOptions(options, child.drive), readOnly: readOnly || child.readOnly };
   }
 }
 
-export const tooManyWindows = (path: string): IOThreadError =>
-  new IOThreadError('ERR_CONFIG', `${path}: more than ${MAX_WINDOWS} windows onto each other`);
+export const tooManyNested = (path: string): IOThreadError =>
+  new IOThreadError('ERR_CONFIG', `${path}: more than ${MAX_NESTED_DRIVES} drives inside each other`);

@@ -2,6 +2,8 @@ import type { OptionWords } from '@iothreads/backends/blockdev';
 import { closestMatch } from 'leven';
 import * as v from 'valibot';
 
+const FRACTION = 'must be a number from 0 to 1';
+
 /**
  * How a machine is written: JSON, or the same as a literal. Made of what a JSON schema can express as well, so that an
  * editor knows all that the check knows.
@@ -19,6 +21,7 @@ export const machineWords: OptionWords = {
       v.maxValue(most, message),
     );
   },
+  fraction: v.pipe(v.number(FRACTION), v.minValue(0, FRACTION), v.maxValue(1, FRACTION)),
   choice: (choices) => v.picklist(choices, `must be ${oneOf(choices)}`),
   fields: (entries) => {
     const known = Object.keys(entries);
@@ -52,5 +55,6 @@ function unknownOption(name: string, known: readonly string[]): string {
 
 /** `a, b or c` */
 export function oneOf(choices: readonly (string | number)[]): string {
-  return `${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`;
+  const [last, ...others] = choices.toReversed();
+  return others.length === 0 ? String(last) : `${others.toReversed().join(', ')} or ${last}`;
 }

@@ -1,3 +1,5 @@
+import type { FaultRules } from '@iothreads/backends';
+import { faultRules, injectError, injectErrorSchema } from '@iothreads/backends/blockdev';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
@@ -31,11 +33,29 @@ export const blockCommands: Commands = {
     },
   ),
 
+  'x-blkdebug-set-rules': command(
+    fields({ 'node-name': text, 'inject-error': injectErrorSchema(scalars('json')) }),
+    ({ graph }, { 'node-name': name, 'inject-error': rules }) => {
+      faultsOf(graph.find(name)).set(faultRules(rules));
+    },
+  ),
+
+  'x-blkdebug-query': command(nodeName, ({ graph }, { 'node-name': name }) =>
+    faultsOf(graph.find(name))
+      .query()
+      .map(({ rule, seen, fired }) => ({ ...injectError(rule), seen, fired })),
+  ),
+
   'query-named-block-nodes': command(fields({ flat: v.optional(onOff) }), ({ graph }) =>
     // Newest first, as QEMU has them.
     Promise.all(graph.list().toReversed().map(describeNode)),
   ),
 };
+
+function faultsOf({ name, faults }: BlockNode): FaultRules {
+  if (faults !== undefined) return faults;
+  throw new StorageDaemonError('ERR_PARAMETER', `Node '${name}' is no blkdebug node`);
+}
 
 async function describeNode(node: BlockNode): Promise<object> {
   const { name, options, held } = node;
@@ -82,6 +102,10 @@ function filenameOf({ options, child }: BlockNode): string {
       const { driver, offset, size } = options;
       return `json:${JSON.stringify({ driver, offset, size, file: child!.name })}`;
     }
+    case 'blkdebug':
+      return `json:${JSON.stringify({ driver: options.driver, image: child!.name })}`;
+    case 'blklogwrites':
+      return `json:${JSON.stringify({ driver: options.driver, file: child!.name, log: options.log })}`;
     default:
       return `${options.driver}://`;
   }

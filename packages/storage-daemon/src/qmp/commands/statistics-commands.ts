@@ -9,7 +9,7 @@ import { command, type Commands } from '../command.js';
 
 const { text, onOff, integer } = scalars('json');
 
-const MAX_BOUNDARIES = 1024;
+export const MAX_BOUNDARIES = 1024;
 const boundariesSchema = v.pipe(
   v.array(integer(1), "Invalid parameter type for '%', expected: array"),
   v.maxLength(MAX_BOUNDARIES, `takes at most ${MAX_BOUNDARIES} boundaries`),

@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
+import type { Restarts } from './restarts.js';
+import { type Report, SUPERVISOR_PID, type TakeOver } from './supervision.js';
+
+/** How a process has ended. */
+export interface Ended {
+  /** null where a signal ended it. */
+  readonly code: number | null;
+  /** In words: `SIGKILL`, `status 1`, or why it could not even be started. */
+  readonly reason: string;
+}
+
+/** A process that is the daemon, or stands by to become it. */
+export class SupervisedProcess {
+  readonly #child: ChildProcess;
+  /** Resolves when front ends can connect; never where it ends before. */
+  readonly ready: Promise<void>;
+  readonly ended: Promise<Ended>;
+  #readyMs: number | undefined;
+  #stopping = false;
+
+  /** @param stdio with an `ipc` in it */
+  constructor(args: readonly string[], stdio: StdioOptions) {
+    const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+      stdio,
+      env: { ...process.env, [SUPERVISOR_PID]: String(process.pid) },
+    });
+    this.#child = child;
+    this.ready = new Promise((resolve) => {
+      child.on('message', (report: Report) => {
+        if (report === 'stopping') this.#stopping = true;
+        else {
+          this.#readyMs = performance.now();
+          resolve();
+        }
+      });
+    });
+    this.ended = new Promise((resolve) => {
+      child.on('exit', (code, signal) => resolve({ code, reason: signal ?? `status ${code}` }));
+      // Not started, or a message that came too late.
+      child.on('error', (error) => {
+        if (child.pid === undefined) resolve({ code: 1, reason: error.message });
+      });
+    });
+  }
+
+  /** undefined where it could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** It has been told to end, by a signal or over QMP. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** For how long it has been ready, milliseconds. */
+  get servedMs(): number {
+    return this.#readyMs === undefined ? 0 : performance.now() - this.#readyMs;
+  }
+
+  /** It is this one's turn to serve. */
+  takeOver(restarts: Restarts): void {
+    const message: TakeOver = { takeOver: restarts };
+    // It may have gone already: then its end is what is heard of.
+    this.#child.send(message, () => undefined);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+}
