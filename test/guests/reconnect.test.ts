@@ -13,6 +13,7 @@ const PARTS = 4;
 const PART_BYTES = 1 << 20;
 const REQUEST_BYTES = 64 << 10;
 const REQUESTS = PART_BYTES / REQUEST_BYTES;
+const DEATHS = 5;
 
 const WORDS = `
   write() {
@@ -24,25 +25,14 @@ const WORDS = `
   set +x
 `;
 
-/** Four writers keep the disk busy meanwhile. */
-const STOPPED = `${WORDS}
+/** Four writers keep the disk busy meanwhile. @param times that something happens to it, with writes in flight */
+const busyDisk = (event: string, times: number): string => `${WORDS}
   for part in 0 1 2 3; do
     while [ ! -e /tmp/enough ]; do write $part || touch /tmp/failed; done &
   done
-  while [ "$(writes_in_flight)" = 0 ]; do :; done
-  ask stopped
-  touch /tmp/enough
-  wait
-  [ ! -e /tmp/failed ]
-  result content $(content)
-`;
-
-/** One writer, one request at a time: what is in flight when an iothread dies is the last one of the ring. */
-const DIED = `${WORDS}
-  while [ ! -e /tmp/enough ]; do for part in 0 1 2 3; do write $part || touch /tmp/failed; done; done &
-  for death in 1 2 3; do
+  for time in $(seq ${times}); do
     while [ "$(writes_in_flight)" = 0 ]; do :; done
-    ask died
+    ask ${event}
   done
   touch /tmp/enough
   wait
@@ -71,7 +61,7 @@ describeGuests('a guest whose daemon leaves', (scene) => {
     try {
       const results = await scene().boot({
         disks: disks(),
-        script: STOPPED,
+        script: busyDisk('stopped', 1),
         answers: {
           stopped: async () => {
             await daemon.stop();
@@ -105,7 +95,7 @@ describeGuests('a guest whose daemon leaves', (scene) => {
     try {
       const results = await scene().boot({
         disks: disks(),
-        script: DIED,
+        script: busyDisk('died', DEATHS),
         answers: {
           died: async () => {
             const killer = await VhostUserFrontEnd.connect(scene().socket('mortal'));
@@ -116,7 +106,7 @@ describeGuests('a guest whose daemon leaves', (scene) => {
         },
       });
       expect(results.get('content')).toBe(CONTENT);
-      expect(daemon.log.match(/iothread 'iothread0' has been started again/g)).toHaveLength(3);
+      expect(daemon.log.match(/iothread 'iothread0' has been started again/g)).toHaveLength(DEATHS);
       await daemon.stop();
       expect(sha256(readImage(image, 0, PARTS * PART_BYTES))).toBe(CONTENT);
     } finally {

@@ -10,6 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { fixture } from '../../../test/support/fixture.js';
+import { Gate } from '../../../test/support/gate.js';
 import { until, within } from '../../../test/support/within.js';
 import { closeRigs, ExportRig } from './support/export-rig.js';
 import { guestMappings, openFds } from './support/open-fds.js';
@@ -30,9 +31,12 @@ const restarted = async (rig: ExportRig): Promise<void> => {
   await within(once(rig.runtime, 'iothreadRestarted'), 'the restart of the iothread');
 };
 
-/** A second export on the same iothread, of a disk that keeps what is written. */
-async function neighbour(rig: ExportRig): Promise<[path: string, server: VhostUserBlkExport]> {
-  const drive = await holdDrive({ driver: 'memory', size: 1 << 20 });
+/** A second export on the same iothread. */
+async function neighbour(
+  rig: ExportRig,
+  options: DriveOptions = { driver: 'memory', size: 1 << 20 },
+): Promise<[path: string, server: VhostUserBlkExport]> {
+  const drive = await holdDrive(options);
   const path = join(rig.directory, 'neighbour.sock');
   const address = { type: 'unix', path } as const;
   return [path, await rig.export({ id: 'neighbour', drive: drive.prepared, address })];
@@ -106,6 +110,30 @@ test('its rings stay as the death left them, and nobody is told where they stood
   await until('nobody is connected', () => !rig.server.connected);
   expect(queue.driver.queue.ring.used16[RING_IDX]).toBe(5);
   expect(queue.inFlight).toBe(1);
+});
+
+test('what its neighbours had in flight is done by the next worker', async () => {
+  const rig = await ExportRig.start(mortal('throw'));
+  const gate = new Gate();
+  const [path, server] = await neighbour(rig, gate.drive());
+  const frontEnd = await VhostUserFrontEnd.connect(path, SMALL);
+  const [queue] = frontEnd.queues;
+  const again = restarted(rig);
+  const reads = Array.from({ length: 5 }, (_, sector) => queue!.read(sector, 512));
+  await gate.came(5);
+  const victim = await rig.connect(SMALL);
+  void victim.queues[0]!.read(DEADLY_SECTOR, 512);
+  await within(frontEnd.requests.receive(), 'the end of the connection');
+  expect(queue!.driver.queue.ring.used16[RING_IDX]).toBe(0);
+  await again;
+  await frontEnd.reconnect(path);
+  // Nobody had an answer: they are there once more.
+  await gate.came(10);
+  gate.open();
+  for (const data of await Promise.all(reads)) expectBytes(data, new Uint8Array(512).fill(0xdd));
+  expect(queue!.driver.queue.ring.used16[RING_IDX]).toBe(5);
+  await frontEnd.close();
+  await server.close();
 });
 
 test('guest memory stays mapped, and nobody is served, as long as a system call of the dead worker is under way', async () => {
