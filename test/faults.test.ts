@@ -32,7 +32,7 @@ test.each(['sync', 'async'] as const)(
   async (mode) => {
     await using runtime = new IOThreadRuntime();
     const faults = new FaultRules();
-    const guest = await startGuest(runtime, faults);
+    const guest = await startGuest(runtime, faults, { werror: 'report' });
     await forceDispatch(runtime, 'vda', mode);
     const errors: unknown[] = [];
     runtime.on('driverError', (_, report) => errors.push(report));
@@ -178,7 +178,7 @@ test('machines have them in QEMU’s words', async () => {
           },
           { id: 'd1', driver: 'memory', size: 1 << 20 },
         ],
-        devices: [{ id: 'vda', drive: 'd0', iothread: 'io0' }],
+        devices: [{ id: 'vda', drive: 'd0', iothread: 'io0', werror: 'report' }],
       },
       { memory },
     ),

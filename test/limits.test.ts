@@ -4,6 +4,7 @@ import { DriverQueue, startDevice } from '@iothreads/core/testing';
 import { GuestMemory, VIRTIO_BLK_T_IN } from '@iothreads/core';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import * as faultLimits from '../packages/backends/dist/blkdebug/fault-limits.js';
 import * as fileTransfer from '../packages/backends/dist/file/file-transfer.js';
 import * as bouncePool from '../packages/backends/dist/file/linux/bounce-pool.js';
 import * as threadRing from '../packages/backends/dist/file/linux/thread-ring.js';
@@ -74,6 +75,7 @@ const constants: Readonly<Record<string, number>> = {
   MAX_UNREAD: qmpSession.MAX_UNREAD,
   MAX_NODES: blockGraph.MAX_NODES,
   MAX_NESTED_DRIVES: nestedDrives.MAX_NESTED_DRIVES,
+  MAX_FAULT_RULES: faultLimits.MAX_FAULT_RULES,
   MAX_EXPORTS: exports.MAX_EXPORTS,
   MAX_IOTHREADS: wakeSlots.MAX_IOTHREADS,
   MAX_CHARDEVS: chardevs.MAX_CHARDEVS,

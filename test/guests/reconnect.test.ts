@@ -1,5 +1,8 @@
 // The daemon goes away under a running guest and comes back: the guest waits and misses nothing.
+import { VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import { expect, test } from 'vitest';
+import { fixture } from '../support/fixture.js';
+import { within } from '../support/within.js';
 import type { Served } from './support/daemon.js';
 import { createImage, readImage, sha256 } from './support/image.js';
 import type { GuestMachine } from './support/qemu-arguments.js';
@@ -28,6 +31,19 @@ const STOPPED = `${WORDS}
   done
   while [ "$(writes_in_flight)" = 0 ]; do :; done
   ask stopped
+  touch /tmp/enough
+  wait
+  [ ! -e /tmp/failed ]
+  result content $(content)
+`;
+
+/** One writer, one request at a time: what is in flight when an iothread dies is the last one of the ring. */
+const DIED = `${WORDS}
+  while [ ! -e /tmp/enough ]; do for part in 0 1 2 3; do write $part || touch /tmp/failed; done; done &
+  for death in 1 2 3; do
+    while [ "$(writes_in_flight)" = 0 ]; do :; done
+    ask died
+  done
   touch /tmp/enough
   wait
   [ ! -e /tmp/failed ]
@@ -65,6 +81,43 @@ describeGuests('a guest whose daemon leaves', (scene) => {
       });
       await daemon.stop();
       expect(results.get('content')).toBe(CONTENT);
+      expect(sha256(readImage(image, 0, PARTS * PART_BYTES))).toBe(CONTENT);
+    } finally {
+      await daemon.kill();
+    }
+  });
+
+  test('waits for an iothread that died: the daemon lives', async () => {
+    const image = createImage(scene().path('died.img'), SIZE_BYTES);
+    const served = servedDisk(image);
+    const options = { size: 1 << 20, how: 'exit', after: 1 };
+    const daemon = await scene().serve({
+      ...served,
+      disks: [
+        ...served.disks,
+        {
+          id: 'mortal',
+          node: { driver: 'module', url: fixture('dying-disk.mjs'), options },
+          export: 'iothread=iothread0',
+        },
+      ],
+    });
+    try {
+      const results = await scene().boot({
+        disks: disks(),
+        script: DIED,
+        answers: {
+          died: async () => {
+            const killer = await VhostUserFrontEnd.connect(scene().socket('mortal'));
+            void killer.queues[0]!.read(0, 512);
+            await within(killer.requests.receive(), 'the death of the iothread');
+            await killer.close();
+          },
+        },
+      });
+      expect(results.get('content')).toBe(CONTENT);
+      expect(daemon.log.match(/iothread 'iothread0' has been started again/g)).toHaveLength(3);
+      await daemon.stop();
       expect(sha256(readImage(image, 0, PARTS * PART_BYTES))).toBe(CONTENT);
     } finally {
       await daemon.kill();

@@ -27,6 +27,7 @@ export type {
   MachineDrive,
   MachineIOThread,
 } from './control/machine/machine-schema.js';
+export type { RestartLimits } from './control/restart-limit.js';
 export type { VqMapping, VqMappingOptions } from './control/vq-mapping.js';
 export { IOThreadError, type IOThreadErrorCode } from './iothread-error.js';
 export { DeviceChannel, type DevicePort, type IOStatus } from './shared/device-channel.js';

@@ -8,7 +8,7 @@ export type IOThreadErrorCode =
   | 'ERR_UNKNOWN_DRIVE'
   /** The iothread still has devices. */
   | 'ERR_IOTHREAD_IN_USE'
-  /** The worker behind an iothread is gone; its devices need a reset and a new home. */
+  /** The worker behind an iothread is gone; its devices need a reset. */
   | 'ERR_IOTHREAD_DIED'
   /** Requests were still in flight when the time to drain was over. */
   | 'ERR_DRAIN_TIMEOUT'

@@ -44,8 +44,15 @@ export class IOThreads {
   async #load(): Promise<IOThreadRuntime> {
     const { IOThreadRuntime } = await import('@iothreads/iothread');
     const runtime = new IOThreadRuntime();
-    runtime.on('iothreadDied', (_, error) => {
-      this.#log.write('error', `${error.message}; its exports don't work any more, restart the daemon`);
+    runtime.on('iothreadDied', (_, { message }, restarting) => {
+      const consequence = restarting
+        ? 'it is started again'
+        : "its exports don't work any more, restart the daemon";
+      this.#log.write('error', `${message}; ${consequence}`);
+    });
+    runtime.on('iothreadRestarted', (id) => {
+      const message = `iothread '${id}' has been started again; its exports are served again when their front ends reconnect`;
+      this.#log.write('info', message);
     });
     runtime.on('driverError', (iothread, { driver, operation, message, suppressed }) => {
       const more = suppressed === 0 ? '' : ` (${suppressed} errors before left out)`;

@@ -119,6 +119,7 @@ describe('objects', () => {
           'poll-shrink': expect.any(Number),
           'aio-max-batch': 7,
           'x-alive': true,
+          'x-restarts': 0,
           'x-poll-ns': expect.any(Number),
           'x-devices': [],
           'x-sync-allowed': true,

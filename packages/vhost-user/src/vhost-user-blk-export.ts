@@ -75,7 +75,7 @@ export class VhostUserBlkExport {
     };
     device.onNeedsReset(() => {
       if (this.#session === undefined) return;
-      log.error('queues were lost with their iothread: connection closed');
+      log.error('queues were lost with their iothread: connection closed, the front end can connect again');
       this.#session.stop();
     });
     this.#served = this.#serve(options.admission);

@@ -1,5 +1,5 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
-import type { ExportedDevice, ExportedQueue, KeptFate } from '@iothreads/iothread';
+import { type ExportedDevice, type ExportedQueue, IOThreadError, type KeptFate } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
 import type { InflightRegion } from './inflight-region.js';
 import { MemoryTable } from './memory-table.js';
@@ -28,6 +28,8 @@ export class Vrings {
   readonly #rings: readonly Vring[];
   #memory = MemoryTable.EMPTY;
   #features = 0n;
+  /** Where rings stood that ran was lost with their iothread: none is started before the front end connects again. */
+  #lost = false;
   #inflight: InflightRegion | undefined;
 
   constructor(device: ExportedDevice) {
@@ -66,6 +68,11 @@ export class Vrings {
     await this.#stop(rings, why);
     change();
     await this.#startComplete();
+  }
+
+  #expectKnown(): void {
+    if (!this.#lost) return;
+    throw new IOThreadError('ERR_IOTHREAD_DIED', 'rings were lost with their iothread');
   }
 
   /** ... something that makes it worthwhile to try rings again that could not be started. */
@@ -142,6 +149,7 @@ export class Vrings {
       ring.setKick(undefined);
     };
     await this.whileStopped([ring], change, 'stopped');
+    this.#expectKnown();
     return ring.lastAvail;
   }
 
@@ -190,6 +198,7 @@ export class Vrings {
       (ring) => !ring.running && !ring.refused && ring.isComplete(enabledByDefault),
     );
     if (rings.length === 0) return;
+    this.#expectKnown();
     // Until they run: whatever goes wrong on the way, the next message is not to blame for it.
     for (const ring of rings) ring.refused = true;
     if (!hasFeature(this.#features, VIRTIO_F_VERSION_1)) {
@@ -253,9 +262,11 @@ export class Vrings {
     const positions = await this.#device.stopQueues(indexes, fateOfKept(why, this.#inflight !== undefined));
     for (const ring of running) {
       ring.running = false;
-      ring.held = positions.get(ring.index)?.held ?? [];
-      // None is known where an iothread has died with the ring: its driver has to reset it.
-      ring.lastAvail = positions.get(ring.index)?.lastAvail ?? ring.lastAvail;
+      const position = positions.get(ring.index);
+      ring.held = position?.held ?? [];
+      // What the front end said last is not where it stands: neither is it served from there, nor is the front end told so.
+      if (position === undefined) this.#lost = true;
+      else ring.lastAvail = position.lastAvail;
     }
   }
 }

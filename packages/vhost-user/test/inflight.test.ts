@@ -1,9 +1,12 @@
 // The region in which requests in flight are kept track of: how it is made, handed over, and refused.
+import { holdDrive } from '@iothreads/backends';
 import { InflightTable, RING_IDX } from '@iothreads/core';
 import { closeFd, createEventfd, createMemfd } from '@iothreads/linux';
 import {
   decodeInflight,
+  decodeVringState,
   encodeInflight,
+  encodeVringState,
   type InflightDescription,
   PROTOCOL_FEATURES,
   ProtocolFeature,
@@ -69,6 +72,42 @@ test('an export that closes with requests in flight leaves them to the next one'
   rig.server = await rig.export();
   await frontEnd.reconnect(rig.path);
   for (const data of await Promise.all(reads)) expectBytes(data, new Uint8Array(512).fill(0xdd));
+});
+
+test('what a region says was in flight is taken in turns, no more at a time than may be in flight', async () => {
+  const most = 4096;
+  const count = most + 100;
+  const gate = new Gate();
+  const rig = await ExportRig.start(gate.drive(), { drainTimeoutMs: 50 });
+  const frontEnd = await rig.connect({
+    queueSize: 16384,
+    depth: count,
+    dataBytes: 512,
+    memoryBytes: 16 << 20,
+  });
+  const reads = Array.from({ length: count }, () => frontEnd.queues[0]!.read(0, 512));
+  await gate.came(most);
+  await rig.server.close();
+  // As if they had all been taken.
+  const table = frontEnd.inflight!.bytes;
+  const { driver } = frontEnd.queues[0]!;
+  const { avail } = driver.queue.ring;
+  for (let i = 0; i < count; i++) table[16 + 16 * avail[2 + i]!] = 1;
+  const next = new Gate();
+  await rig.drive.close();
+  rig.drive = await holdDrive(next.drive());
+  rig.server = await rig.export();
+  await frontEnd.reconnect(rig.path);
+  await next.came(most);
+  for (let i = 0; i < 20; i++) await rig.runtime.queryIOThreads();
+  expect(next.arrived).toBe(most);
+  // A ring that is to stop does all of it before.
+  const base = frontEnd.requests.ask(Request.GET_VRING_BASE, encodeVringState({ index: 0, num: 0 }));
+  next.open();
+  expect(decodeVringState(await base)).toEqual({ index: 0, num: count });
+  expect(driver.queue.ring.used16[1]).toBe(count);
+  for (const data of await Promise.all(reads)) expectBytes(data, new Uint8Array(512).fill(0xdd));
+  gate.open();
 });
 
 test('what was completed and not called for is called for after a reconnect', async () => {

@@ -35,8 +35,12 @@ async function paused(numQueues = 1): Promise<{
   rig.runtime.on('ioError', () => undefined);
   const frontEnd = await rig.connect({ ...SMALL, numQueues });
   const queue = frontEnd.queues[0]!;
-  disk.fail('ENOSPC');
+  // All of them are in flight when the first one fails.
+  disk.hold();
   const writes = writeTo(queue, SECTORS);
+  await disk.came(SECTORS.length);
+  disk.fail('ENOSPC');
+  disk.letGo();
   await disk.failed(SECTORS.length);
   await until('the pause', () => rig.server.ioStatus === 'nospace');
   for (let i = 0; i < 3; i++) await rig.runtime.queryIOThreads();

@@ -315,7 +315,8 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     await this.halt([index], undefined, 'drop');
     this.drain();
     this.#guest.close(index);
-    this.#queues.delete(index);
+    // With an iothread that died they are all gone.
+    (this.#queues as Map<number, PathQueue> | undefined)?.delete(index);
     this.lines.forgetPosition(index);
     this.virtio.queueStopped(index);
   }
@@ -381,7 +382,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   async #reset(): Promise<void> {
     this.#queues = undefined;
     try {
-      // An iothread that is gone has nothing in flight either; a start will fail until the device is moved.
+      // Of an iothread that died nothing is left either after that; a start waits for the worker that takes its place.
       await this.halt(undefined, undefined, 'drop');
     } catch (error) {
       if (!isDrainTimeout(error) || this.removed) throw error;

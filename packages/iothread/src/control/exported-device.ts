@@ -81,7 +81,7 @@ export class ExportedDevice extends PlacedDevice {
   /**
    * Where guest memory is mapped, for the queues that are started next. What was there before can be unmapped as soon as this
    * resolves.
-   * @throws IOThreadError `ERR_CONFIG` while queues run
+   * @throws IOThreadError `ERR_CONFIG` while queues run, `ERR_DRAIN_TIMEOUT`: what was there before must stay mapped
    */
   setMemory(regions: readonly MappedRegion[]): Promise<void> {
     return this.inTurn(async () => {
@@ -91,6 +91,8 @@ export class ExportedDevice extends PlacedDevice {
           `device '${this.id}': stop its queues before its memory changes`,
         );
       }
+      // Nor does what an iothread left behind that died.
+      await this.halt([], 'hold');
       this.#memory = regions;
     });
   }
@@ -146,9 +148,8 @@ export class ExportedDevice extends PlacedDevice {
       const queue = this.#queues.get(index);
       if (queue === undefined) return;
       this.#queues.set(index, { ...queue, eventfds: { ...queue.eventfds!, callFd } });
-      for (const [iothread, indexes] of this.mapping) {
-        if (!indexes.includes(index)) continue;
-        await iothread.call((control) => control.setCall(this.id, index, callFd));
+      for (const worker of this.lines.workers) {
+        await worker.call((control) => control.setCall(this.id, index, callFd));
       }
     });
   }
@@ -168,8 +169,8 @@ export class ExportedDevice extends PlacedDevice {
     return { memory: this.#memory, queues: [...this.#queues.values()] };
   }
 
-  protected lost(): void {
-    this.#queues.clear();
+  protected lost(queues: readonly number[]): void {
+    for (const index of queues) this.#queues.delete(index);
   }
 
   protected needsReset(): void {

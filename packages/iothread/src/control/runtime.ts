@@ -21,18 +21,28 @@ import type { IOStatus } from '../shared/device-channel.js';
 import type { DriverErrorReport } from '../worker/driver-error-reports.js';
 import type { IOErrorReport } from '../worker/io-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
+import { DEFAULT_RESTARTS, type RestartLimits } from './restart-limit.js';
 import { resolveMapping, type VqMappingOptions } from './vq-mapping.js';
 
 /** What a runtime can be told. */
 export interface RuntimeOptions {
   /** The worker's module, where a bundler has moved it. */
   readonly workerUrl?: URL;
+  /**
+   * How often a worker that has died is started again, or false for an embedder that decides by itself what to do then. Default: ten
+   * times within a minute, later and later while it dies at once.
+   */
+  readonly restart?: RestartLimits | false;
 }
 
 /** What `queryIOThreads` tells of an iothread. */
 export interface IOThreadReport {
   readonly id: string;
   readonly alive: boolean;
+  /** Its worker has died, and is about to be started again. */
+  readonly restarting: boolean;
+  /** How often its worker was started again. */
+  readonly restarts: number;
   /** Node's id of the worker; 0 when it is dead. */
   readonly threadId: number;
   readonly pollMaxNs: number;
@@ -60,8 +70,13 @@ export interface BlockStatsReport extends Readonly<Record<StatisticsKind, KindSt
 
 /** Events of a runtime: what goes wrong while no call is waiting for it. */
 export interface RuntimeEvents {
-  /** A worker is gone; its devices need a reset by their drivers, and another iothread. */
-  iothreadDied: [id: string, error: IOThreadError];
+  /**
+   * A worker is gone; its devices need a reset by their drivers. `restarting` says whether it is started again; where it is not,
+   * they need another iothread as well.
+   */
+  iothreadDied: [id: string, error: IOThreadError, restarting: boolean];
+  /** Another worker has taken the place of one that died, and has its devices. */
+  iothreadRestarted: [id: string];
   /** A disk failed a request, or made a mistake: why, beyond the IOERR that the guest is told. */
   driverError: [iothread: string, report: DriverErrorReport];
   /**
@@ -88,6 +103,7 @@ export interface RuntimeEvents {
  */
 export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   readonly #workerUrl: URL;
+  readonly #restarts: RestartLimits | undefined;
   readonly #wakeBuffer = createWakeBuffer();
   readonly #iothreads = new Map<string, IOThread>();
   readonly #devices = new Map<string, PlacedDevice>();
@@ -100,6 +116,8 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   constructor(options: RuntimeOptions = {}) {
     super();
     this.#workerUrl = options.workerUrl ?? IOTHREAD_WORKER_URL;
+    const { restart = DEFAULT_RESTARTS } = options;
+    this.#restarts = restart === false ? undefined : restart;
   }
 
   /**
@@ -223,16 +241,31 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       polling,
       wakeBuffer: this.#wakeBuffer,
       workerUrl: this.#workerUrl,
+      restarts: this.#restarts,
       onReport: (report) => {
         if ('driverError' in report) this.emit('driverError', id, report.driverError);
         else this.#ioError(report.device, report.ioError);
       },
       onDeath: (error) => {
-        for (const device of this.#devices.values()) if (device.isOn(iothread)) device.iothreadDied();
-        this.emit('iothreadDied', id, error);
+        for (const device of this.#devicesOn(iothread)) device.iothreadDied(iothread);
+        this.emit('iothreadDied', id, error, iothread.restarting);
+      },
+      onRestart: () => {
+        void this.#reattach(iothread);
       },
     });
     this.#iothreads.set(id, iothread);
+  }
+
+  /** Its devices are as ready as they were on the worker that died. */
+  async #reattach(iothread: IOThread): Promise<void> {
+    const { restarts } = iothread;
+    await Promise.all(this.#devicesOn(iothread).map((device) => device.iothreadRestarted(iothread)));
+    if (iothread.alive && iothread.restarts === restarts) this.emit('iothreadRestarted', iothread.id);
+  }
+
+  #devicesOn(iothread: IOThread): PlacedDevice[] {
+    return [...this.#devices.values()].filter((device) => device.isOn(iothread));
   }
 
   #ioError(id: string, report: IOErrorReport): void {
@@ -247,7 +280,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   async removeIOThread(id: string): Promise<void> {
     this.#open();
     const iothread = this.iothread(id);
-    const devices = [...this.#devices.values()].filter((device) => device.isOn(iothread));
+    const devices = this.#devicesOn(iothread);
     if (devices.length > 0) {
       const ids = devices.map((device) => `'${device.id}'`).join(', ');
       throw new IOThreadError(
@@ -331,17 +364,16 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
 
   async #reportIOThread(iothread: IOThread): Promise<IOThreadReport> {
     const { id, polling, statistics } = iothread;
-    const devices = [...this.#devices.values()]
-      .filter((device) => device.isOn(iothread))
-      .map((device) => device.id);
+    const devices = this.#devicesOn(iothread).map((device) => device.id);
     const dead = { threadId: 0, devices, syncAllowed: devices.length <= 1, pollNs: 0 };
     const info = await iothread
       .call((control) => control.query())
       .catch((error: unknown) => {
-        if (iothread.alive) throw error;
+        if (!(error instanceof IOThreadError)) throw error;
         return dead;
       });
-    return { id, alive: iothread.alive, ...polling, ...info, loop: statistics.read() };
+    const { alive, restarting, restarts } = iothread;
+    return { id, alive, restarting, restarts, ...polling, ...info, loop: statistics.read() };
   }
 
   /**

@@ -119,9 +119,9 @@ export class AttachedDevice implements RequestOwner {
     return this.#inFlight;
   }
 
-  /** Whether requests may be taken: not in a pause, and not while completions have to come first. */
+  /** Whether it takes requests: not before others complete when there are too many, and not while it is paused. */
   get #takes(): boolean {
-    return !this.channel.paused && this.#inFlight < MAX_IN_FLIGHT;
+    return this.#inFlight < MAX_IN_FLIGHT && !this.channel.paused;
   }
 
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
@@ -136,6 +136,7 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
+    // What was taken elsewhere and not completed is done again before anything new.
     for (const queue of queues) {
       for (const head of queue.virtqueue.takenOver) {
         this.#queues.keep(queue, { head, order: this.#nextOrder() });
@@ -148,15 +149,11 @@ export class AttachedDevice implements RequestOwner {
    * @returns a promise that resolves when none of theirs is in flight and all are published but those that are kept
    */
   stop(indexes: readonly number[]): Promise<void> {
-    // What was taken long ago and has only not been begun yet must not be left behind, but in a pause.
-    while (this.#queues.keeps && !this.channel.paused) {
-      const nowNs = this.#host.nowNs();
-      const count = this.#popKept(BATCH, nowNs);
-      if (count > 0) this.#dispatch(count, nowNs);
-    }
     this.#queues.drain(indexes);
     this.#publish();
-    if (this.#queues.drained) return Promise.resolve();
+    if (this.#drained) return Promise.resolve();
+    // What is to be done again is done before, unless that has to wait.
+    if (this.#queues.keeps) this.#host.attend(this);
     return new Promise((resolve) => {
       this.#onDrained = resolve;
     });
@@ -214,19 +211,19 @@ export class AttachedDevice implements RequestOwner {
 
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
-    // Paused, it takes nothing: whoever says that it goes on wakes the loop. Full, kicks are of no use.
+    // Kicks are of no use while nothing can be taken.
     const more = this.#takes && (this.#queues.arm() || this.#queues.keeps);
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return (this.#queues.stir() && this.#takes) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
+    return (this.#takes && this.#queues.stir()) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || ((this.#queues.haveAvailable() || this.#queues.keeps) && this.#takes);
+    return this.stirs() || (this.#takes && (this.#queues.haveAvailable() || this.#queues.keeps));
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -257,12 +254,21 @@ export class AttachedDevice implements RequestOwner {
 
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
-    if (this.channel.paused) return 0;
+    if (this.channel.paused) {
+      this.#endDrain();
+      return 0;
+    }
     const queues = this.#queues;
     let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
-    // What is new comes after all of those.
-    if (queues.keeps) return this.#popKept(left, nowNs);
     let count = 0;
+    for (; left > 0 && queues.keeps; left--) {
+      const queue = queues.firstToDoAgain()!;
+      const { head, order } = queues.takeKept(queue);
+      const request = this.#pool.take();
+      request.order = order;
+      const popped = queue.virtqueue.popAgain(head, request);
+      if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
+    }
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);
       while (left > 0) {
@@ -275,30 +281,15 @@ export class AttachedDevice implements RequestOwner {
         }
         left--;
         request.order = this.#nextOrder();
-        if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
+        if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
     queues.endRound();
     return count;
   }
 
-  /** The same of requests that are kept, whose chains were popped before. @param most how many to take */
-  #popKept(most: number, nowNs: number): number {
-    const queues = this.#queues;
-    let count = 0;
-    for (let left = most; left > 0 && queues.keeps; left--) {
-      const queue = queues.firstToDoAgain()!;
-      const { head, order } = queues.takeKept(queue);
-      const request = this.#pool.take();
-      request.order = order;
-      const popped = queue.virtqueue.popAgain(head, request);
-      if (this.#begin(request, queue, popped, nowNs)) this.#batch[count++] = request;
-    }
-    return count;
-  }
-
-  /** @returns whether it goes to the driver */
-  #begin(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
+  /** @returns whether a request that was taken goes to the driver */
+  #accept(request: BlockRequest, queue: ServedQueue, popped: Popped, nowNs: number): boolean {
     request.queueIndex = queue.index;
     request.poppedNs = nowNs;
     this.#inFlight++;
@@ -465,7 +456,7 @@ export class AttachedDevice implements RequestOwner {
     const request = this.#pool.take();
     const nowNs = this.#host.nowNs();
     // What has become of it meanwhile may be a guest's mistake: that has its own answer.
-    if (!this.#begin(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
+    if (!this.#accept(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
     request.sync = false;
     request.submittedNs = nowNs;
     request.settled = VIRTIO_BLK_S_IOERR;
@@ -481,8 +472,13 @@ export class AttachedDevice implements RequestOwner {
     this.#endDrain();
   }
 
+  /** Whether nothing is in flight of queues that are being drained, but for what is kept in a pause. */
+  get #drained(): boolean {
+    return this.#queues.areDrained(this.channel.paused);
+  }
+
   #endDrain(): void {
-    if (this.#onDrained === undefined || !this.#queues.drained) return;
+    if (this.#onDrained === undefined || !this.#drained) return;
     this.#publish();
     this.#onDrained();
     this.#onDrained = undefined;

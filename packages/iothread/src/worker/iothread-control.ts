@@ -1,4 +1,4 @@
-import { openDrive, type PreparedDrive } from '@iothreads/backends';
+import { type BlockDriverContext, openDrive, type PreparedDrive } from '@iothreads/backends';
 import {
   type BlockLimits,
   hasFeature,
@@ -13,6 +13,7 @@ import {
 } from '@iothreads/core';
 import { threadId } from 'node:worker_threads';
 import { nowNs } from '../clock.js';
+import { inTime, LATE } from '../in-time.js';
 import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
@@ -97,35 +98,23 @@ async function openInflight(address: number | undefined, size: number): Promise<
   return new InflightTable(viewOf(address, InflightTable.bytesFor(size)), 0, size);
 }
 
-const LATE = Symbol('late');
-
-/** What the promise settles with, or `LATE` when that takes longer than `timeoutMs`. */
-async function inTime<Result>(promise: Promise<Result>, timeoutMs: number): Promise<Result | typeof LATE> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, LATE);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** The control plane of an iothread, on its own thread. Every method is one message there and one back. */
 export class IOThreadControl {
   readonly #loop: EventLoop;
   readonly #devices = new Map<string, AttachedDevice>();
   readonly #onStop: () => void;
   readonly #onIOError: (id: string, report: IOErrorReport) => void;
+  readonly #outlives: BlockDriverContext['outlives'];
 
   constructor(
     start: IOThreadStart,
     onStop: () => void,
     onIOError: (id: string, report: IOErrorReport) => void,
+    outlives?: BlockDriverContext['outlives'],
   ) {
     this.#onStop = onStop;
     this.#onIOError = onIOError;
+    this.#outlives = outlives;
     this.#loop = new EventLoop({
       nowNs,
       polling: start.polling,
@@ -140,7 +129,7 @@ export class IOThreadControl {
     const attend = (): void => {
       if (device !== undefined) this.#loop.kicked(device);
     };
-    const driver = await openDrive(request.drive, { nowNs, attend });
+    const driver = await openDrive(request.drive, { nowNs, attend, outlives: this.#outlives });
     device = new AttachedDevice({
       id: request.id,
       driver,

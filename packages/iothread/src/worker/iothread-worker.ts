@@ -4,13 +4,25 @@ import '../control/error-transfer.js';
 import { asEndpoint } from '../control/endpoint.js';
 import { sendDriverErrors, sendIOError } from './driver-error-reports.js';
 import { IOThreadControl, type IOThreadStart } from './iothread-control.js';
+import { tellRemains } from './thread-remains.js';
+
+/** The worker's lines to its owner. */
+export interface WorkerPorts {
+  /** Calls and their answers. */
+  readonly port: MessagePort;
+  /** Of failed requests. */
+  readonly reports: MessagePort;
+  /** Of what does not end with the thread. */
+  readonly remains: MessagePort;
+}
 
 /** The worker's one task: it lives as long as the iothread does. */
 export default function iothread({
   port,
   reports,
+  remains,
   ...start
-}: IOThreadStart & { port: MessagePort; reports: MessagePort }): Promise<void> {
+}: IOThreadStart & WorkerPorts): Promise<void> {
   sendDriverErrors(reports);
   return new Promise((resolve) => {
     const onStop = (): void => {
@@ -21,9 +33,9 @@ export default function iothread({
         resolve();
       });
     };
-    const control = new IOThreadControl(start, onStop, (device, report) => {
+    const onIOError: ConstructorParameters<typeof IOThreadControl>[2] = (device, report) => {
       sendIOError(reports, device, report);
-    });
-    expose(control, asEndpoint(port));
+    };
+    expose(new IOThreadControl(start, onStop, onIOError, tellRemains(remains)), asEndpoint(port));
   });
 }

@@ -36,7 +36,7 @@ export class ServedQueues {
   #first = 0;
   /** Whether the rings ask for kicks; so they do when they are fresh. */
   #armed = true;
-  /** Whether any of those that are taken from keeps a request. */
+  /** Whether any of them keeps a request. */
   #keeps = false;
 
   /** How many requests are taken from. */
@@ -70,9 +70,11 @@ export class ServedQueues {
     this.#serve(this.#queues.filter(({ index }) => !indexes.includes(index)));
   }
 
-  /** Whether nothing is in flight of those that are being drained. */
-  get drained(): boolean {
-    for (const { virtqueue, kept } of this.#draining) if (virtqueue.inFlight > kept.length) return false;
+  /** Whether nothing is in flight of those that are being drained, `butKept` or nothing at all. */
+  areDrained(butKept: boolean): boolean {
+    for (const { virtqueue, kept } of this.#draining) {
+      if (virtqueue.inFlight > (butKept ? kept.length : 0)) return false;
+    }
     return true;
   }
 
@@ -103,12 +105,12 @@ export class ServedQueues {
     return this.#keeps;
   }
 
-  /** The queue whose first kept request came before all others that are kept. */
+  /** The queue whose first kept request came before all others that are kept, those that are being drained included. */
   firstToDoAgain(): ServedQueue | undefined {
     let first: ServedQueue | undefined;
-    for (const queue of this.#queues) {
-      if (queue.kept.length > 0 && (first === undefined || before(queue.kept[0]!, first.kept[0]!)))
-        first = queue;
+    for (const queue of this.#byIndex) {
+      if (queue === undefined || queue.kept.length === 0) continue;
+      if (first === undefined || before(queue.kept[0]!, first.kept[0]!)) first = queue;
     }
     return first;
   }
@@ -121,7 +123,7 @@ export class ServedQueues {
   }
 
   #lookForKept(): void {
-    this.#keeps = this.#queues.some(({ kept }) => kept.length > 0);
+    this.#keeps = this.#byIndex.some((queue) => queue !== undefined && queue.kept.length > 0);
   }
 
   /** Lets go of those that have been drained. @returns where each of them stands, and which requests are kept */
@@ -135,6 +137,7 @@ export class ServedQueues {
       this.#byIndex[index] = undefined;
     }
     this.#draining = [];
+    this.#lookForKept();
     return states;
   }
 
