@@ -19,10 +19,10 @@ describeGuests('a guest whose disk is full', (scene) => {
     });
     const qmp = await Qmp.connect(monitorOf(scene().directory));
     let pauses = 0;
-    let written = false;
+    const written = new AbortController();
     /** An operator who makes room a little at a time. */
     const operate = async (): Promise<void> => {
-      for (let room = 3 * STEP_BYTES; !written;) {
+      for (let room = 3 * STEP_BYTES; !written.signal.aborted;) {
         const [vda] = (await qmp.execute('query-block-exports')) as { readonly 'io-status': string }[];
         if (vda!['io-status'] === 'nospace') {
           pauses++;
@@ -59,7 +59,7 @@ describeGuests('a guest whose disk is full', (scene) => {
             operator = operate();
           },
           end: async () => {
-            written = true;
+            written.abort();
             await operator;
           },
         },
@@ -72,7 +72,7 @@ describeGuests('a guest whose disk is full', (scene) => {
       expect(readFileInImage(disk.filename, '/small100').toString()).toBe('file 100\n');
       expect(daemon.log).toContain("export 'vda': paused, WRITE has failed with ENOSPC");
     } finally {
-      written = true;
+      written.abort();
       await operator?.catch(() => undefined);
       qmp.close();
       await daemon.kill();

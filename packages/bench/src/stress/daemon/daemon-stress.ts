@@ -108,9 +108,23 @@ class DaemonStress {
     }));
     const none = { first: undefined, last: undefined };
     this.#report = {
-      ...{ seed: options.seed, rounds: 0, requests: 0, bytes: 0, failed: 0, verified: 0 },
-      ...{ exported: 0, removed: 0, connected: 0, vanished: 0, moved: 0 },
-      ...{ faults: 0, pauses: 0, iothreads: 0, kills: 0, daemon: none, guests: none },
+      seed: options.seed,
+      rounds: 0,
+      requests: 0,
+      bytes: 0,
+      failed: 0,
+      verified: 0,
+      exported: 0,
+      removed: 0,
+      connected: 0,
+      vanished: 0,
+      moved: 0,
+      faults: 0,
+      pauses: 0,
+      iothreads: 0,
+      kills: 0,
+      daemon: none,
+      guests: none,
     };
   }
 
@@ -162,7 +176,8 @@ class DaemonStress {
     for (const id of IOTHREADS) await this.#command('object-add', { 'qom-type': 'iothread', id });
     for (const disk of this.#disks) {
       await this.#command('blockdev-add', {
-        ...{ driver: 'blkdebug', 'node-name': disk.node },
+        driver: 'blkdebug',
+        'node-name': disk.node,
         image: { driver: 'file', filename: disk.filename },
       });
     }
@@ -198,8 +213,13 @@ class DaemonStress {
   async #export(disk: Disk): Promise<void> {
     const random = this.#random;
     disk.exported = {
-      ...{ type: 'vhost-user-blk', id: disk.node, 'node-name': disk.node, writable: true },
-      ...{ addr: { type: 'unix', path: disk.socket }, 'num-queues': 3, writethrough: random.chance(0.3) },
+      type: 'vhost-user-blk',
+      id: disk.node,
+      'node-name': disk.node,
+      writable: true,
+      addr: { type: 'unix', path: disk.socket },
+      'num-queues': 3,
+      writethrough: random.chance(0.3),
       iothread: random.chance(0.3) ? IOTHREADS : [random.pick(IOTHREADS)],
       ...(random.chance(0.5) ? { werror: 'stop', rerror: 'stop' } : {}),
     };
@@ -238,15 +258,9 @@ class DaemonStress {
 
   /** Waits for guests; requests that failed before the rules were gone may pause a device once more. */
   async #whileCalm(disk: Disk, leaving: Promise<void>): Promise<void> {
-    let over = false;
-    const left = leaving.finally(() => {
-      over = true;
-    });
-    while (!over) {
-      await this.#continue(disk);
-      await Promise.race([left, setTimeout(50)]);
-    }
-    await left;
+    const left = leaving.then(() => true);
+    do await this.#continue(disk);
+    while (!(await Promise.race([left, setTimeout(50, false)])));
   }
 
   async #remove(disk: Disk): Promise<void> {
