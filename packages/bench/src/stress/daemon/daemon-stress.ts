@@ -16,7 +16,7 @@ const IOTHREADS = ['io0', 'io1', 'io2'];
 /** Things done between two looks at what the daemon holds. */
 const ACTIONS_A_ROUND = 60;
 /** Rounds before anything counts. */
-const WARM_UP = 4;
+const WARM_UP = 6;
 /** Rounds of a daemon's life, after which it is killed under load. */
 const ROUNDS_A_LIFE = 40;
 
@@ -154,7 +154,7 @@ class DaemonStress {
 
   /** Whatever has happened: nothing is left running. */
   async end(): Promise<void> {
-    await Promise.allSettled(this.#disks.map((disk) => disk.guest?.vanish()));
+    await Promise.allSettled(this.#disks.flatMap(({ guest }) => guest?.vanish() ?? []));
     await this.#daemon?.kill();
   }
 
@@ -260,7 +260,7 @@ class DaemonStress {
   async #whileCalm(disk: Disk, leaving: Promise<void>): Promise<void> {
     const left = leaving.then(() => true);
     do await this.#continue(disk);
-    while (!(await Promise.race([left, setTimeout(50, false)])));
+    while (!(await Promise.race([left, setTimeout(50).then(() => false)])));
   }
 
   async #remove(disk: Disk): Promise<void> {
@@ -337,7 +337,7 @@ class DaemonStress {
     await this.#start();
     this.#leaks = new LeakWatch('the daemon', WARM_UP);
     for (const disk of this.#disks) {
-      await this.#command('block-export-add', disk.exported!);
+      await this.#command('block-export-add', disk.exported);
       await disk.guest!.frontEnd.reconnect(disk.socket);
     }
     await this.#rest();
