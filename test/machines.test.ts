@@ -468,7 +468,7 @@ const mistakesOfForm: readonly Mistake[] = [
     'what a device does not decide',
     withDevice({ 'read-only': true }),
     CONFIG,
-    'devices[0].read-only: unknown option (known: id, drive, iothread, iothread-vq-mapping, num-queues, queue-size, serial, logical-block-size)',
+    'devices[0].read-only: unknown option (known: id, drive, iothread, iothread-vq-mapping, num-queues, queue-size, serial, logical-block-size, werror, rerror)',
   ],
   // Mappings
   [

@@ -67,7 +67,7 @@ const needsReset = (device: BlockDevice): boolean => (device.virtio.status & VIR
 
 describe.each(causes)('$how', ({ how, message }) => {
   test('only its own devices are struck; moved and reset they work again', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const mortal = await addDevice(runtime, 'vda', 'io0', how);
     const neighbour = await addDevice(runtime, 'vdb', 'io0');
@@ -114,7 +114,7 @@ describe.each(causes)('$how', ({ how, message }) => {
   });
 
   test('calls that are under way reject, and so do later ones', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const signal = new SharedArrayBuffer(8);
     const words = new Int32Array(signal);
@@ -144,7 +144,7 @@ describe.each(causes)('$how', ({ how, message }) => {
 
 describe('afterwards', () => {
   test('a reset before the move is complete at once; the device can be started when it has been moved', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const errors: string[] = [];
     runtime.on('deviceError', (id, error) => errors.push(`${id}: ${(error as IOThreadError).code}`));
@@ -166,7 +166,7 @@ describe('afterwards', () => {
   });
 
   test('two moves before the reset serve nothing from where the rings once were', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }, { id: 'io2' }] });
     const mortal = await addDevice(runtime, 'vda', 'io0', 'exit');
     const neighbour = await addDevice(runtime, 'vdb', 'io0');
@@ -186,7 +186,7 @@ describe('afterwards', () => {
   });
 
   test('with queues on a live iothread as well: reset and moved it works again, and counts as attached once', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const mortal = await addDevice(runtime, 'vda', 'io0', 'exit');
     const memory = createMemory();
@@ -210,7 +210,7 @@ describe('afterwards', () => {
   });
 
   test('an iothread of the same name takes its place', async () => {
-    await using runtime = new IOThreadRuntime();
+    await using runtime = new IOThreadRuntime({ restart: false });
     await runtime.addIOThread({ id: 'io0' });
     const mortal = await addDevice(runtime, 'vda', 'io0', 'exit');
     await kill(runtime, mortal);
@@ -222,7 +222,7 @@ describe('afterwards', () => {
   });
 
   test('the runtime can be closed with its dead', async () => {
-    const runtime = new IOThreadRuntime();
+    const runtime = new IOThreadRuntime({ restart: false });
     await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
     const mortal = await addDevice(runtime, 'vda', 'io0', 'throw');
     await addDevice(runtime, 'vdb', 'io1');

@@ -7,12 +7,9 @@ import {
 } from '@iothreads/core';
 import { IOThreadRuntime } from '@iothreads/iothread';
 import { forceDispatch } from '@iothreads/iothread/testing';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CallLog } from './support/call-log.js';
-import { fixture } from './support/fixture.js';
+import { FileCalls } from './support/file-calls.js';
 import { createMemory, Guest } from './support/guest.js';
 import { blockStats } from './support/statistics.js';
 import { within } from './support/within.js';
@@ -153,39 +150,23 @@ describe('asynchronous', () => {
   });
 });
 
-describe('synchronous, a file', () => {
-  let directory: string;
-
-  beforeAll(() => {
-    directory = mkdtempSync(join(tmpdir(), 'iothreads-write-through-'));
-  });
-
-  afterAll(() => {
-    delete process.env['IOTHREADS_TEST_LOG'];
-    rmSync(directory, { recursive: true });
-  });
-
-  test('each write is flushed before it is complete', async () => {
-    const filename = join(directory, 'disk.img');
-    const log = join(directory, 'calls.log');
-    writeFileSync(filename, new Uint8Array(1 << 20));
-    writeFileSync(log, '');
-    process.env['IOTHREADS_TEST_LOG'] = log;
-    const calls = (): string[] => readFileSync(log, 'utf8').split('\n').slice(0, -1);
-    await using runtime = new IOThreadRuntime({ workerUrl: new URL(fixture('fs-logging-worker.mjs')) });
-    const guest = await startGuest(runtime, { driver: 'file', filename });
-    await forceDispatch(runtime, 'vda', 'sync');
-    await guest.queue.write(0, SECTOR);
-    expect(calls()).toEqual(['write']);
-    setWriteback(guest, false);
-    for (let i = 1; i <= 3; i++) {
-      await guest.queue.write(i, SECTOR);
-      expect(calls().slice(1)).toEqual(Array.from({ length: i }, () => ['write', 'flush']).flat());
-    }
-    const range = new Uint8Array(new Uint32Array([8, 0, 8, 0]).buffer);
-    expect((await guest.queue.request(VIRTIO_BLK_T_WRITE_ZEROES, 0, range)).status).toBe(0);
-    expect(calls().slice(-2)).toEqual(['write', 'flush']);
-    const { write, writeZeroes, flush } = await blockStats(runtime, 'vda');
-    expect([write.sync, writeZeroes.sync, flush.operations]).toEqual([4, 1, 0]);
-  });
+test('synchronous, a file: each write is flushed before it is complete', async () => {
+  await using calls = new FileCalls();
+  const { runtime, filename } = calls;
+  const guest = await startGuest(runtime, { driver: 'file', filename });
+  await forceDispatch(runtime, 'vda', 'sync');
+  await guest.queue.write(0, SECTOR);
+  const write = ['write', 'writeEnd'];
+  const durable = [...write, 'flush disk.img', 'flushEnd'];
+  expect(calls.lines).toEqual(write);
+  setWriteback(guest, false);
+  for (let i = 1; i <= 3; i++) {
+    await guest.queue.write(i, SECTOR);
+    expect(calls.lines.slice(2)).toEqual(Array.from({ length: i }, () => durable).flat());
+  }
+  const range = new Uint8Array(new Uint32Array([8, 0, 8, 0]).buffer);
+  expect((await guest.queue.request(VIRTIO_BLK_T_WRITE_ZEROES, 0, range)).status).toBe(0);
+  expect(calls.lines.slice(-4)).toEqual(durable);
+  const { write: writes, writeZeroes, flush } = await blockStats(runtime, 'vda');
+  expect([writes.sync, writeZeroes.sync, flush.operations]).toEqual([4, 1, 0]);
 });

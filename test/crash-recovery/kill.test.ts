@@ -17,7 +17,7 @@ async function settle(daemon: KilledDaemon, load: GenerationLoad): Promise<void>
   await within(
     load.stop(),
     'the end of the load',
-    () => `in flight: ${daemon.inFlight(0)}; ${daemon.inFlight(1)}; ${daemon.log}`,
+    () => `in flight: ${[...daemon.inFlight(0), 'and', ...daemon.inFlight(1)].join(' ')}; ${daemon.log}`,
   );
   for (let queue = 0; queue < NUM_QUEUES; queue++) expect(daemon.inFlight(queue)).toEqual([]);
 }

@@ -130,9 +130,18 @@ export class GenerationLoad {
 }
 
 /** Number and generation at the sector's start, their mix throughout the rest. */
-function fill(data: Uint8Array, index: number, sector: number, generation: number): void {
+export function fill(data: Uint8Array, index: number, sector: number, generation: number): void {
   const words = new Uint32Array(SECTOR / 4).fill(Math.imul(sector + 1, 0x9e3779b1) ^ generation);
   words[0] = sector;
   words[1] = generation;
   data.set(new Uint8Array(words.buffer), index * SECTOR);
+}
+
+/** The generation of a sector as `fill` made it, 0 of zeroes; undefined where it is torn, or another sector's. */
+export function generationOf(data: Uint8Array, index: number, sector: number): number | undefined {
+  const got = data.subarray(index * SECTOR, (index + 1) * SECTOR);
+  const generation = new DataView(got.buffer, got.byteOffset).getUint32(4, true);
+  const expected = new Uint8Array(SECTOR);
+  if (generation !== 0) fill(expected, 0, sector, generation);
+  return Buffer.compare(got, expected) === 0 ? generation : undefined;
 }

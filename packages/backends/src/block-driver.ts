@@ -1,4 +1,5 @@
 import type { BlockRequest, BlockStatus } from '@iothreads/core';
+import type { RingRemains } from '@iothreads/linux';
 
 /** What a disk can do beyond reading; decides which virtio-blk features a device offers. */
 export interface BlockGeometry {
@@ -73,6 +74,11 @@ export interface BlockDriverContext {
   readonly nowNs: () => number;
   /** Gives the disk's device a turn soon, in which `poll` is called. */
   readonly attend: () => void;
+  /**
+   * The thread has an io_uring from now on, which does not end with it: who outlives the thread has to bury that.
+   * @returns to be called right before the ring is closed as it should be
+   */
+  readonly outlives?: ((remains: RingRemains) => () => void) | undefined;
 }
 
 /** A mistake in a drive's options, or a disk that can't be opened. The message names the file or the field. */

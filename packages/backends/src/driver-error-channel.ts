@@ -19,13 +19,16 @@ export interface DriverErrorMessage {
 const errors = channel(DRIVER_ERROR_CHANNEL);
 const names = Object.keys(BlockOperation) as BlockOperationName[];
 
+export const operationName = (operation: BlockOperation): BlockOperationName =>
+  names.find((name) => BlockOperation[name] === operation)!;
+
 /** Publishes a failed request's error; costs next to nothing while nobody subscribes. */
 export function reportDriverError(driver: string, operation: BlockOperation, error: unknown): void {
   if (!errors.hasSubscribers) return;
   const message: DriverErrorMessage = {
     driver,
     error,
-    operation: names.find((name) => BlockOperation[name] === operation)!,
+    operation: operationName(operation),
   };
   errors.publish(message);
 }

@@ -30,6 +30,7 @@ export {
 export {
   DRIVER_ERROR_CHANNEL,
   failRequest,
+  operationName,
   reportDriverError,
   type BlockOperationName,
   type DriverErrorMessage,

@@ -1,9 +1,19 @@
 import { BlockOperation, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '@iothreads/core';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { fileVariants, image, openVariant } from './file-variants.js';
+import { asPortable, fileVariants, image, openVariant } from './file-variants.js';
 import { failingCall, shortCall, withFs, type FsCall } from './fs-faults.js';
-import { REGION_BORDER, driverErrors, expectBytes, pattern, scattered, type Segment } from './support.js';
+import type { BlockDriverError } from '@iothreads/backends';
+import {
+  REGION_BORDER,
+  TestDisk,
+  driverErrors,
+  expectBytes,
+  hold,
+  pattern,
+  scattered,
+  type Segment,
+} from './support.js';
 
 const MIB = 1024 ** 2;
 const variant = fileVariants[0]!;
@@ -129,6 +139,23 @@ describe.each(['sync', 'async'] as const)('%s', (mode) => {
     });
     expect(calls).toEqual([mode === 'sync' ? 'fdatasyncSync' : 'fdatasync']);
     await disk.driver.close();
+  });
+
+  test('once a flush has failed none succeeds any more: the system has forgotten what it could not write', async () => {
+    const prepared = asPortable((await hold({ driver: 'file', filename: image(pattern(4096)) })).prepared);
+    const disk = await TestDisk.openPrepared(prepared);
+    const errors = driverErrors();
+    await withFs(['fdatasync', 'fdatasyncSync'], failingCall('ENOSPC'), async () => {
+      expect(await disk.run(mode, disk.owner.flush())).toBe(VIRTIO_BLK_S_IOERR);
+    });
+    const flush = disk.owner.flush();
+    expect(await disk.run(mode, flush)).toBe(VIRTIO_BLK_S_IOERR);
+    expect(flush.errorCode).toBe('EIO');
+    // Nor on another iothread.
+    const other = await TestDisk.openPrepared(prepared);
+    expect(await other.run(mode, other.owner.flush())).toBe(VIRTIO_BLK_S_IOERR);
+    expect(errors.map(({ error }) => (error as BlockDriverError).code)).toEqual(['ENOSPC', 'EIO', 'EIO']);
+    for (const each of [disk, other]) await each.driver.close();
   });
 
   test('short writes of zeroes are continued', async () => {

@@ -25,7 +25,7 @@ class Ring {
     return new Virtqueue(this.#allocator.memory, this.#addresses, {
       indirect: false,
       eventIdx: false,
-      state: { lastAvail: 0, usedIdx: this.usedIdx },
+      state: { lastAvail: this.usedIdx, usedIdx: this.usedIdx },
       inflight: new InflightTable(this.table.buffer, 0, SIZE),
     });
   }
@@ -53,8 +53,8 @@ class Ring {
 function takeAll(queue: Virtqueue): number[] {
   const heads: number[] = [];
   const chain = new BlockRequest();
-  while (queue.resubmissions > 0) {
-    expect(queue.resubmit(chain)).toBe(Popped.CHAIN);
+  for (const head of queue.takenOver) {
+    expect(queue.popAgain(head, chain)).toBe(Popped.CHAIN);
     heads.push(chain.head);
   }
   while (queue.pop(chain) === Popped.CHAIN) heads.push(chain.head);
@@ -63,8 +63,9 @@ function takeAll(queue: Virtqueue): number[] {
 
 test('a queue that was not used before begins where it is told', () => {
   const ring = new Ring();
+  expect(new InflightTable(ring.table.buffer, 0, SIZE).used).toBe(false);
   const queue = ring.serve();
-  expect(queue.resubmissions).toBe(0);
+  expect(queue.takenOver).toEqual([]);
   expect(queue.state).toEqual({ lastAvail: 0, usedIdx: 0 });
   expect([...new Uint8Array(ring.table.buffer, 8, 8)]).toEqual([1, 0, SIZE, 0, 0, 0, 0, 0]);
 });
@@ -79,7 +80,7 @@ test('what was taken and not completed is done again, in its order, before anyth
   before.publish();
   ring.takeUsed();
   const after = ring.serve();
-  expect(after.resubmissions).toBe(3);
+  expect(after.takenOver).toHaveLength(3);
   expect(takeAll(after)).toEqual([first[0], first[2], first[3], first[4], first[5]]);
 });
 
@@ -160,8 +161,8 @@ test('random back ends, killed at random: every request is completed once', () =
           for (const head of ring.takeUsed()) expect(waiting.delete(head)).toBe(true);
         };
         const resubmit = (): void => {
-          while (queue.resubmissions > 0) {
-            queue.resubmit(chain);
+          for (const head of queue.takenOver) {
+            queue.popAgain(head, chain);
             taken.push(chain.head);
           }
         };
@@ -267,8 +268,7 @@ describe('a front end that falsifies the table', () => {
     for (let head = 0; head < SIZE; head++) ring.table[flagOf(head)] = 0xff;
     const queue = ring.serve();
     const chain = new BlockRequest();
-    for (let i = 0; i < SIZE; i++) queue.resubmit(chain);
-    expect(queue.resubmissions).toBe(0);
+    expect(queue.takenOver).toHaveLength(SIZE);
     ring.driver.ring.avail[RING_ENTRIES + (queue.state.lastAvail % SIZE)] = 5;
     ring.driver.ring.avail[RING_IDX] = queue.state.lastAvail + 1;
     expect(queue.pop(chain)).toBe(Popped.BROKEN);

@@ -8,11 +8,13 @@ export type IOThreadErrorCode =
   | 'ERR_UNKNOWN_DRIVE'
   /** The iothread still has devices. */
   | 'ERR_IOTHREAD_IN_USE'
-  /** The worker behind an iothread is gone; its devices need a reset and a new home. */
+  /** The worker behind an iothread is gone; its devices need a reset. */
   | 'ERR_IOTHREAD_DIED'
   /** Requests were still in flight when the time to drain was over. */
   | 'ERR_DRAIN_TIMEOUT'
   | 'ERR_RUNTIME_CLOSED'
+  /** Its disk failed a request, and it waits for `continueDevice`: that has to come first. */
+  | 'ERR_DEVICE_PAUSED'
   /** The state of a device can be saved while it is quiesced, not before. */
   | 'ERR_NOT_QUIESCED'
   /** A saved state is none, or does not fit the device that it is to be restored into. */

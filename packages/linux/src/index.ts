@@ -12,6 +12,7 @@ export {
   zeroRange,
 } from './file-space.js';
 export { IoUring, type CompletionHandler, type RingFile } from './io-uring/io-uring.js';
+export { buryRing, type RingRemains } from './io-uring/ring-remains.js';
 export { IoVector, MAX_IO_VECTORS } from './io-vector.js';
 export { LinuxError } from './linux-error.js';
 export { createMemfd } from './memfd.js';

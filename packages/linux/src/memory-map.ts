@@ -58,8 +58,14 @@ export class MemoryMap {
   unmap(): void {
     if (!this.#mapped) return;
     this.#mapped = false;
-    checked('munmap', munmap(this.address, this.byteLength));
+    unmapMemory(this);
   }
+}
+
+/** Unmaps what another thread has mapped and can't unmap any more: it is gone. */
+export function unmapMemory({ address, byteLength }: Pick<MemoryMap, 'address' | 'byteLength'>): void {
+  // The range is a mapping of this process's that nobody works in: that is what its owner's end says.
+  checked('munmap', munmap(address, byteLength));
 }
 
 /**

@@ -65,7 +65,7 @@ export class Exports {
       // Loaded while iothreads start.
       import('@iothreads/vhost-user'),
     ]);
-    const { addr } = options;
+    const { addr, werror, rerror } = options;
     const server = await VhostUserBlkExport.start(
       await this.#iothreads.runtime(),
       {
@@ -78,6 +78,8 @@ export class Exports {
         numQueues,
         iothreads,
         admission: this.#admission,
+        ...(werror === undefined || werror === 'auto' ? {} : { werror }),
+        ...(rerror === undefined || rerror === 'auto' ? {} : { rerror }),
       },
       (level, message) => {
         this.#log.write(level, `export '${id}': ${message}`);
@@ -93,8 +95,7 @@ export class Exports {
    * @throws StorageDaemonError `ERR_NOT_FOUND`, `ERR_IN_USE`
    */
   async delete(id: string, hard: boolean): Promise<void> {
-    const found = this.#exports.get(id);
-    if (found === undefined) throw new StorageDaemonError('ERR_NOT_FOUND', `Export '${id}' is not found`);
+    const found = this.#named(id);
     if (!hard && found.server.connected) {
       throw new StorageDaemonError(
         'ERR_IN_USE',
@@ -140,6 +141,27 @@ export class Exports {
       await runtime.moveDevice(id, iothreads[0]!);
       this.#iothreads.use(id, iothreads);
     }
+  }
+
+  find(id: string): BlockExport | undefined {
+    return this.#exports.get(id);
+  }
+
+  /**
+   * Ends the pause of an export, or of all that are paused.
+   * @throws StorageDaemonError `ERR_NOT_FOUND`
+   */
+  async continue(id: string | undefined): Promise<void> {
+    const named = id === undefined ? this.list() : [this.#named(id)];
+    for (const each of named) {
+      if (await each.server.continue()) this.#log.write('info', `export '${each.id}': goes on`);
+    }
+  }
+
+  #named(id: string): BlockExport {
+    const found = this.#exports.get(id);
+    if (found === undefined) throw new StorageDaemonError('ERR_NOT_FOUND', `Export '${id}' is not found`);
+    return found;
   }
 
   list(): readonly BlockExport[] {

@@ -1,4 +1,4 @@
-import type { IOThreadReport, IOThreadRuntime } from '@iothreads/iothread';
+import type { IOErrorReport, IOThreadReport, IOThreadRuntime } from '@iothreads/iothread';
 import type { Log } from './log.js';
 import type { ObjectOptions } from './options/object-options.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
@@ -18,10 +18,13 @@ interface IOThreadObject {
 export class IOThreads {
   readonly #log: Log;
   readonly #objects = new Map<string, IOThreadObject>();
+  readonly #onIOError: (exportId: string, report: IOErrorReport) => void;
   #runtime: Promise<IOThreadRuntime> | undefined;
 
-  constructor(log: Log) {
+  /** @param onIOError hears of requests that the disk of an export has failed */
+  constructor(log: Log, onIOError: (exportId: string, report: IOErrorReport) => void) {
     this.#log = log;
+    this.#onIOError = onIOError;
   }
 
   runtime(): Promise<IOThreadRuntime> {
@@ -41,13 +44,21 @@ export class IOThreads {
   async #load(): Promise<IOThreadRuntime> {
     const { IOThreadRuntime } = await import('@iothreads/iothread');
     const runtime = new IOThreadRuntime();
-    runtime.on('iothreadDied', (_, error) => {
-      this.#log.write('error', `${error.message}; its exports don't work any more, restart the daemon`);
+    runtime.on('iothreadDied', (_, { message }, restarting) => {
+      const consequence = restarting
+        ? 'it is started again'
+        : "its exports don't work any more, restart the daemon";
+      this.#log.write('error', `${message}; ${consequence}`);
+    });
+    runtime.on('iothreadRestarted', (id) => {
+      const message = `iothread '${id}' has been started again; its exports are served again when their front ends reconnect`;
+      this.#log.write('info', message);
     });
     runtime.on('driverError', (iothread, { driver, operation, message, suppressed }) => {
       const more = suppressed === 0 ? '' : ` (${suppressed} errors before left out)`;
       this.#log.write('error', `iothread '${iothread}': driver ${driver}: ${operation}: ${message}${more}`);
     });
+    runtime.on('ioError', this.#onIOError);
     // A guest can break rings as often as it likes.
     const limited = this.#log.limited();
     runtime.on('deviceError', (id, error) => {

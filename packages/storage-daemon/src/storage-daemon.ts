@@ -2,6 +2,7 @@ import { BlockGraph } from './block-graph.js';
 import { Chardevs } from './chardev/chardevs.js';
 import { describeError, isExpected } from './describe-error.js';
 import { Exports } from './exports.js';
+import { ioErrorEvent, IOErrors } from './io-errors.js';
 import { IOThreads } from './iothreads.js';
 import type { Log } from './log.js';
 import { Monitors } from './qmp/monitors.js';
@@ -26,7 +27,13 @@ export class StorageDaemon {
   constructor(log: Log, supervision: Supervision, options: { readonly stdioAllowed: boolean }) {
     this.log = log;
     this.supervision = supervision;
-    this.iothreads = new IOThreads(log);
+    const ioErrors = new IOErrors(log);
+    this.iothreads = new IOThreads(log, (id, report) => {
+      const node = this.exports.find(id)?.node.name;
+      if (node === undefined) return;
+      ioErrors.log(id, report);
+      this.monitors.notify('BLOCK_IO_ERROR', ioErrorEvent(id, node, report));
+    });
     this.graph = new BlockGraph(log);
     this.#admission = new Promise((resolve) => {
       this.#admit = resolve;

@@ -119,6 +119,7 @@ describe('objects', () => {
           'poll-shrink': expect.any(Number),
           'aio-max-batch': 7,
           'x-alive': true,
+          'x-restarts': 0,
           'x-poll-ns': expect.any(Number),
           'x-devices': [],
           'x-sync-allowed': true,
@@ -236,7 +237,13 @@ describe('nodes', () => {
       const del = () => qmp.execute('blockdev-del', { 'node-name': 'n' });
       await expect(del()).rejects.toThrow("Node n is in use by export 'e' and export 'f'");
       expect(await qmp.execute('query-block-exports')).toEqual(
-        ['e', 'f'].map((id) => ({ id, type: 'vhost-user-blk', 'node-name': 'n', 'shutting-down': false })),
+        ['e', 'f'].map((id) => ({
+          id,
+          type: 'vhost-user-blk',
+          'node-name': 'n',
+          'shutting-down': false,
+          'io-status': 'ok',
+        })),
       );
       for (const id of ['e', 'f']) expect(await qmp.execute('block-export-del', { id })).toEqual({});
       expect(qmp.events.map(({ event, data }) => ({ event, data }))).toEqual(

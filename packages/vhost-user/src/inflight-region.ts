@@ -1,5 +1,5 @@
 import { InflightTable } from '@iothreads/core';
-import { closeFd, createMemfd } from '@iothreads/linux';
+import { closeFd, createMemfd, viewOf } from '@iothreads/linux';
 import type { InflightDescription } from './protocol/inflight-payload.js';
 import type { ReceivedFds } from './received-fds.js';
 import { SharedMapping } from './shared-mapping.js';
@@ -54,6 +54,13 @@ export class InflightRegion {
       );
     }
     return this.#mapping.address + index * InflightTable.bytesFor(this.#queueSize);
+  }
+
+  /** Whether a back end has served a queue of that index with it. */
+  wasUsed(index: number): boolean {
+    const byteLength = InflightTable.bytesFor(1);
+    // The region stays mapped meanwhile, and this view is gone at once.
+    return new InflightTable(viewOf(this.addressOf(index, 1), byteLength), 0, 1).used;
   }
 
   /** Nobody may work in it any more. */

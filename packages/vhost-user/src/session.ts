@@ -273,6 +273,7 @@ export class Session implements RequestHandlers {
     if (num > 0xffff) throw protocolError(`ring ${index} can't go on at ${num}: indexes have 16 bits`);
     return this.#rings.whileStopped([ring], () => {
       ring.lastAvail = num;
+      ring.held = [];
     });
   }
 

@@ -1,5 +1,12 @@
 import type { PreparedDrive } from '@iothreads/backends';
-import { type ExportedDevice, IOThreadError, type IOThreadRuntime } from '@iothreads/iothread';
+import {
+  type ExportedDevice,
+  IOThreadError,
+  type IOThreadRuntime,
+  type IOStatus,
+  type ReadErrorPolicy,
+  type WriteErrorPolicy,
+} from '@iothreads/iothread';
 import { closeFd } from '@iothreads/linux';
 import { Connection } from './connection.js';
 import { ExportLog, type Log } from './export-log.js';
@@ -27,6 +34,10 @@ export interface VhostUserBlkOptions {
   readonly admission?: Promise<void> | undefined;
   /** For how long to wait for requests in flight before that is told, and waited on for; default 30 000. */
   readonly drainTimeoutMs?: number;
+  /** What becomes of a write that the disk fails; default 'report'. */
+  readonly werror?: WriteErrorPolicy;
+  /** ... of a read; default 'report'. */
+  readonly rerror?: ReadErrorPolicy;
 }
 
 /** Queues where the operator has not chosen: front ends ask for one each virtual CPU. */
@@ -64,7 +75,7 @@ export class VhostUserBlkExport {
     };
     device.onNeedsReset(() => {
       if (this.#session === undefined) return;
-      log.error('queues were lost with their iothread: connection closed');
+      log.error('queues were lost with their iothread: connection closed, the front end can connect again');
       this.#session.stop();
     });
     this.#served = this.#serve(options.admission);
@@ -80,8 +91,8 @@ export class VhostUserBlkExport {
     options: VhostUserBlkOptions,
     log: Log,
   ): Promise<VhostUserBlkExport> {
-    const { id, iothreads, drive, writable, writeThrough, logicalBlockSize, numQueues, drainTimeoutMs } =
-      options;
+    const { id, iothreads, drive, writable, writeThrough, logicalBlockSize, numQueues } = options;
+    const { drainTimeoutMs, werror, rerror } = options;
     const device = await runtime.addExport({
       id,
       iothreads,
@@ -91,6 +102,8 @@ export class VhostUserBlkExport {
       writeback: writeThrough !== true,
       ...(logicalBlockSize === undefined ? {} : { logicalBlockSize }),
       ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }),
+      ...(werror === undefined ? {} : { werror }),
+      ...(rerror === undefined ? {} : { rerror }),
     });
     let socket: ListeningSocket;
     try {
@@ -110,6 +123,16 @@ export class VhostUserBlkExport {
   /** Whether a front end is served at the moment. */
   get connected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** Anything but 'ok': it is paused with requests that its disk has failed. */
+  get ioStatus(): IOStatus {
+    return this.#device.ioStatus;
+  }
+
+  /** Goes on after a pause, with these requests. @returns whether it was paused */
+  continue(): Promise<boolean> {
+    return this.#device.continue();
   }
 
   /** The disk has another size: the front end is told. */

@@ -16,10 +16,14 @@ export class Vring {
   addresses: VringAddress | undefined;
   /** Index of the next avail entry to take. */
   lastAvail = 0;
+  /** Heads that a paused device keeps while the ring is stopped for a change. */
+  held: readonly number[] = [];
   /** undefined: the front end has not said; then rings of front ends without protocol features are enabled. */
   enabled: boolean | undefined;
   /** Its iothread has it. */
   running = false;
+  /** It goes on where another back end was, and has not been started since that was said. */
+  takesOver = false;
   /** It could not be started as it is: not tried again before something changes. */
   refused = false;
   /** undefined: it has not been started, or has been stopped since. */

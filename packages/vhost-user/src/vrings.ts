@@ -1,5 +1,5 @@
 import { hasFeature, VIRTIO_F_VERSION_1 } from '@iothreads/core';
-import type { ExportedDevice, ExportedQueue } from '@iothreads/iothread';
+import { type ExportedDevice, type ExportedQueue, IOThreadError, type KeptFate } from '@iothreads/iothread';
 import { signalEventfd } from '@iothreads/linux';
 import type { InflightRegion } from './inflight-region.js';
 import { MemoryTable } from './memory-table.js';
@@ -8,12 +8,28 @@ import type { VringAddress } from './protocol/vring-payloads.js';
 import { protocolError } from './vhost-user-error.js';
 import { closeIfAny, NO_FD, Vring } from './vring.js';
 
+/** Why a ring stops: the front end wants it to, or something about it changes, or the connection is gone. */
+type StopReason = 'stopped' | 'changed' | 'disconnected';
+
+/**
+ * What becomes of requests then that a paused device keeps, since its disk has failed them. A front end that stops a ring wants
+ * everything back: they fail. Where something changes they go on with the ring. And for whoever serves the ring after this connection
+ * they are left as they are, if it can tell them from others that are in flight.
+ * @param recovers whether front and back end share what is in flight (INFLIGHT_SHMFD)
+ */
+function fateOfKept(why: StopReason, recovers: boolean): KeptFate {
+  if (why === 'changed') return 'carry';
+  return why === 'disconnected' && recovers ? 'drop' : 'fail';
+}
+
 /** The rings of one connection and the memory that they lie in: which of them the device serves, and when. */
 export class Vrings {
   readonly #device: ExportedDevice;
   readonly #rings: readonly Vring[];
   #memory = MemoryTable.EMPTY;
   #features = 0n;
+  /** Where rings stood that ran was lost with their iothread: none is started before the front end connects again. */
+  #lost = false;
   #inflight: InflightRegion | undefined;
 
   constructor(device: ExportedDevice) {
@@ -44,18 +60,28 @@ export class Vrings {
   }
 
   /** Changes something about rings: those that run are stopped before, and go on afterwards if they still can. */
-  async whileStopped(rings: readonly Vring[], change: () => void): Promise<void> {
-    await this.#stop(rings);
+  async whileStopped(
+    rings: readonly Vring[],
+    change: () => void,
+    why: StopReason = 'changed',
+  ): Promise<void> {
+    await this.#stop(rings, why);
     change();
     await this.#startComplete();
   }
 
+  #expectKnown(): void {
+    if (!this.#lost) return;
+    throw new IOThreadError('ERR_IOTHREAD_DIED', 'rings were lost with their iothread');
+  }
+
   /** ... something that makes it worthwhile to try rings again that could not be started. */
-  async #startAgain(rings: readonly Vring[], change: () => void): Promise<void> {
-    await this.whileStopped(rings, () => {
+  async #startAgain(rings: readonly Vring[], change: () => void, why: StopReason = 'changed'): Promise<void> {
+    const changeAll = (): void => {
       for (const ring of rings) ring.refused = false;
       change();
-    });
+    };
+    await this.whileStopped(rings, changeAll, why);
   }
 
   /** Takes another kick descriptor, and starts the ring. */
@@ -86,9 +112,10 @@ export class Vrings {
   /** Front ends say so again and again: nothing happens then. */
   async setEnabled(ring: Vring, enabled: boolean): Promise<void> {
     if (ring.enabled === enabled && !ring.refused) return;
-    await this.#startAgain([ring], () => {
+    const change = (): void => {
       ring.enabled = enabled;
-    });
+    };
+    await this.#startAgain([ring], change, enabled ? 'changed' : 'stopped');
   }
 
   /**
@@ -118,9 +145,11 @@ export class Vrings {
 
   /** Stops a ring for good, until it is kicked off again. @returns index of the next avail entry to take */
   async stopForGood(ring: Vring): Promise<number> {
-    await this.whileStopped([ring], () => {
+    const change = (): void => {
       ring.setKick(undefined);
-    });
+    };
+    await this.whileStopped([ring], change, 'stopped');
+    this.#expectKnown();
     return ring.lastAvail;
   }
 
@@ -130,7 +159,7 @@ export class Vrings {
    */
   async setMemory(next: MemoryTable): Promise<void> {
     const before = this.#memory;
-    await this.#stop(this.#rings);
+    await this.#stop(this.#rings, 'changed');
     await this.#device.setMemory(next.regions.map(mappedRegion));
     this.#memory = next;
     for (const region of before.regions) {
@@ -147,6 +176,7 @@ export class Vrings {
       await this.#startAgain(this.#rings, () => {
         before = this.#inflight;
         this.#inflight = region;
+        for (const ring of this.#rings) ring.takesOver = region !== undefined;
       });
     } finally {
       before?.unmap();
@@ -155,7 +185,7 @@ export class Vrings {
 
   /** The connection is gone: stops everything and gives everything back. @throws as long as requests are in flight */
   async end(): Promise<void> {
-    await this.#stop(this.#rings);
+    await this.#stop(this.#rings, 'disconnected');
     for (const ring of this.#rings) ring.closeFds();
     await this.setMemory(MemoryTable.EMPTY);
     await this.setInflight(undefined);
@@ -168,6 +198,7 @@ export class Vrings {
       (ring) => !ring.running && !ring.refused && ring.isComplete(enabledByDefault),
     );
     if (rings.length === 0) return;
+    this.#expectKnown();
     // Until they run: whatever goes wrong on the way, the next message is not to blame for it.
     for (const ring of rings) ring.refused = true;
     if (!hasFeature(this.#features, VIRTIO_F_VERSION_1)) {
@@ -189,7 +220,8 @@ export class Vrings {
     for (const { index } of queues) {
       this.#rings[index]!.running = true;
       this.#rings[index]!.refused = false;
-      if (this.#inflight !== undefined) this.#callOnce(this.#rings[index]!);
+      if (this.#rings[index]!.takesOver) this.#callOnce(this.#rings[index]!);
+      this.#rings[index]!.takesOver = false;
     }
     if (mistakes.length > 0) throw mistakes[0];
   }
@@ -199,29 +231,42 @@ export class Vrings {
     if (callFd !== NO_FD) signalEventfd(callFd);
   }
 
-  /** The one place that says where a ring goes on: its table of requests in flight, where there is one, outranks `lastAvail`. */
+  /**
+   * The one place that says where a ring goes on. Where another back end has been, nobody but its table knows: front ends send all
+   * kinds of things as the base of such a ring.
+   */
   #queueOf(ring: Vring): ExportedQueue {
     const addresses = ring.locate(this.#memory);
+    const usedIdx = ring.usedIdx(this.#memory, addresses);
+    const inflightAddress = this.#inflight?.addressOf(ring.index, ring.size);
+    const wasServed = ring.takesOver && this.#inflight!.wasUsed(ring.index);
     return {
       index: ring.index,
       addresses,
       features: this.#features & this.#device.offeredFeatures,
-      state: { lastAvail: ring.lastAvail, usedIdx: ring.usedIdx(this.#memory, addresses) },
-      inflightAddress: this.#inflight?.addressOf(ring.index, ring.size),
+      // What the table has as in flight is added to that.
+      state: wasServed
+        ? { lastAvail: usedIdx, usedIdx }
+        : { lastAvail: ring.lastAvail, usedIdx, held: ring.held },
+      inflightAddress,
       kickFd: ring.kickFd ?? NO_FD,
       callFd: ring.callFd,
       errFd: ring.errFd,
     };
   }
 
-  async #stop(rings: readonly Vring[]): Promise<void> {
+  async #stop(rings: readonly Vring[], why: StopReason): Promise<void> {
     const running = rings.filter((ring) => ring.running);
     if (running.length === 0) return;
-    const positions = await this.#device.stopQueues(running.map(({ index }) => index));
+    const indexes = running.map(({ index }) => index);
+    const positions = await this.#device.stopQueues(indexes, fateOfKept(why, this.#inflight !== undefined));
     for (const ring of running) {
       ring.running = false;
-      // None is known where an iothread has died with the ring: its driver has to reset it.
-      ring.lastAvail = positions.get(ring.index)?.lastAvail ?? ring.lastAvail;
+      const position = positions.get(ring.index);
+      ring.held = position?.held ?? [];
+      // What the front end said last is not where it stands: neither is it served from there, nor is the front end told so.
+      if (position === undefined) this.#lost = true;
+      else ring.lastAvail = position.lastAvail;
     }
   }
 }

@@ -1,6 +1,6 @@
 // The region in which requests in flight are kept track of: how it is made, handed over, and refused.
 import { holdDrive } from '@iothreads/backends';
-import { InflightTable } from '@iothreads/core';
+import { InflightTable, RING_IDX } from '@iothreads/core';
 import { closeFd, createEventfd, createMemfd } from '@iothreads/linux';
 import {
   decodeInflight,
@@ -222,4 +222,45 @@ test('a table that can not be: its ring is not started, and another region mends
   await frontEnd.requests.tell(Request.SET_INFLIGHT_FD, encodeInflight(region()), [fd]);
   closeFd(fd);
   expectBytes(await frontEnd.queues[0]!.read(0, 512), pattern(512, 1));
+});
+
+test('a ring that is started again goes on where its front end says, as one without a region does', async () => {
+  const rig = await ExportRig.start();
+  const frontEnd = await rig.connect(SMALL);
+  const { driver } = frontEnd.queues[0]!;
+  await frontEnd.queues[0]!.write(0, pattern(512, 1));
+  // Two entries that are good for nothing are skipped.
+  driver.queue.makeAvailable(40);
+  driver.queue.makeAvailable(41);
+  const base = await frontEnd.getVringBase(0);
+  driver.publish();
+  await frontEnd.startQueue(0, base + 2);
+  expectBytes(await frontEnd.queues[0]!.read(0, 512), pattern(512, 1));
+});
+
+test('whatever base a front end names after a crash, the ring goes on behind what was done', async () => {
+  const rig = await ExportRig.start();
+  const frontEnd = await rig.connect(SMALL);
+  for (let i = 0; i < 5; i++) await frontEnd.queues[0]!.write(i, pattern(512, i));
+  await rig.server.close();
+  rig.server = await rig.export();
+  const read = frontEnd.queues[0]!.read(4, 512);
+  await frontEnd.reconnect(rig.path, () => 0);
+  expectBytes(await read, pattern(512, 4));
+});
+
+test('a ring that is stopped right after a crash has done what was in flight', async () => {
+  const gate = new Gate();
+  const rig = await ExportRig.start(gate.drive(), { drainTimeoutMs: 50 });
+  const depth = 40;
+  const frontEnd = await rig.connect({ ...SMALL, queueSize: 128, depth, dataBytes: 512 });
+  const reads = Array.from({ length: depth }, (_, sector) => frontEnd.queues[0]!.read(sector, 512));
+  await gate.came(depth);
+  await rig.server.close();
+  gate.open();
+  rig.server = await rig.export();
+  await frontEnd.reconnect(rig.path);
+  expect(await frontEnd.getVringBase(0)).toBe(depth);
+  expect(frontEnd.queues[0]!.driver.queue.ring.used16[RING_IDX]).toBe(depth);
+  for (const data of await Promise.all(reads)) expectBytes(data, new Uint8Array(512).fill(0xdd));
 });

@@ -134,19 +134,6 @@ test('an export moves to another iothread while a front end is served', async ()
   expect(queue.driver.queue.ring.used16[1]).toBe((before! + 1) & 0xffff);
 });
 
-test('an iothread dies: its front end is disconnected, and told why', async () => {
-  const rig = await ExportRig.start({
-    driver: 'module',
-    url: new URL('./fixtures/dying-disk.mjs', import.meta.url).href,
-  });
-  const frontEnd = await rig.connect(SMALL);
-  rig.runtime.on('deviceError', () => undefined);
-  void frontEnd.queues[0]!.read(0, 512);
-  expect(await frontEnd.requests.receive()).toBeUndefined();
-  await until('told of', () => rig.messages('error').length > 0);
-  await until('nobody is connected', () => !rig.server.connected);
-});
-
 test('the rings stand still when the connection ends: the front end looks there for where to go on', async () => {
   const rig = await ExportRig.start({ driver: 'null', latencyNs: 50_000_000 });
   const frontEnd = await rig.connect({ ...SMALL, depth: 4 });

@@ -57,9 +57,11 @@ export class KilledDaemon implements AsyncDisposable {
   #start(): DaemonProcess {
     return new DaemonProcess([
       ...(this.#supervised ? ['--supervise'] : []),
-      ...['--chardev', `socket,id=qmp,path=${this.#monitor},server=on,wait=off`, '--monitor', 'qmp'],
-      ...['--object', 'iothread,id=iothread0', '--object', 'iothread,id=iothread1'],
-      ...['--blockdev', this.#blockdev],
+      `--chardev=socket,id=qmp,path=${this.#monitor},server=on,wait=off`,
+      '--monitor=qmp',
+      '--object=iothread,id=iothread0',
+      '--object=iothread,id=iothread1',
+      `--blockdev=${this.#blockdev}`,
       '--export',
       `{"type":"vhost-user-blk","id":"disk","node-name":"disk","writable":true,"num-queues":${NUM_QUEUES},
         "iothread":["iothread0","iothread1"],"addr":{"type":"unix","path":"${this.#path}"}}`,

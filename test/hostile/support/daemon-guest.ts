@@ -1,4 +1,4 @@
-import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '@iothreads/core';
+import { featureSet, RING_IDX, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '@iothreads/core';
 import { clearEventfd, closeFd, createEventfd, waitReadable } from '@iothreads/linux';
 import { type FrontEndOptions, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import {
@@ -86,11 +86,12 @@ export class DaemonGuest extends HostileGuest implements AsyncDisposable {
     this.frontEnd.queues[0]!.kick();
   }
 
-  /** A ring that was stopped begins anew behind all that was made available, with nothing in flight. */
+  /** A ring that was stopped begins anew behind all that was made available, as if it had all been used. */
   async startAnew(offered: number): Promise<void> {
-    this.takeCompletions();
     clearEventfd(this.#errFd);
     this.availIdx = offered;
+    this.driver.ring.used16[RING_IDX] = offered;
+    this.takeCompletions();
     await this.frontEnd.startQueue(0, offered);
   }
 

@@ -210,7 +210,7 @@ export class CallSequence {
     switch (this.call) {
       case FileCall.SYNC:
         this.#synced = true;
-        return undefined;
+        return this.#file!.flushError;
       case FileCall.ALLOCATE:
         this.#rangeLeft = 0;
         return undefined;
@@ -241,7 +241,8 @@ export class CallSequence {
 
   /** Takes the name of the error that a call failed with. @returns whether there is another way: go on with `next` */
   failed(code: string): boolean {
-    if (code === 'EINTR' || code === 'EAGAIN') return ++this.#retries <= MAX_RETRIES;
+    if ((code === 'EINTR' || code === 'EAGAIN') && ++this.#retries <= MAX_RETRIES) return true;
+    if (this.call === FileCall.SYNC) this.#file!.flushFailed();
     if (this.call !== FileCall.ALLOCATE) return false;
     if (UNSUPPORTED.has(code)) {
       if (this.mode === AllocateMode.PUNCH_HOLE) this.#file!.canPunchHoles = false;

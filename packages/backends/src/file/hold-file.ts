@@ -37,6 +37,7 @@ export async function holdFile(options: FileOptions, readOnly: boolean): Promise
       access: linux === undefined ? 'node' : chooseAccess(filename, options, linux, notices),
       unmap: options.discard === 'unmap',
       noFlush: options.cacheNoFlush,
+      flushed: new SharedArrayBuffer(4),
       direct,
     };
     const geometry = { sizeBytes, readOnly, discard: !readOnly, writeZeroes: !readOnly };

@@ -6,6 +6,7 @@ import {
   type BlockStatus,
   type SegmentList,
 } from '@iothreads/core';
+import { BlockDriverError } from '../block-driver.js';
 import type { PreparedDrive } from '../block-driver-type.js';
 import { writesDisk } from '../writes-disk.js';
 
@@ -21,6 +22,8 @@ export interface FileDriverState {
   readonly unmap: boolean;
   /** FLUSH does nothing. */
   readonly noFlush: boolean;
+  /** A word: 1 once a flush has failed, whoever's. */
+  readonly flushed: SharedArrayBuffer;
   readonly direct: DirectState | undefined;
 }
 
@@ -65,6 +68,7 @@ export class ImageFile {
   canZeroRanges: boolean;
   readonly #readOnly: boolean;
   readonly #noFlush: boolean;
+  readonly #flushed: Int32Array;
 
   /** @param allocates whether fallocate(2) can be called */
   constructor(
@@ -83,6 +87,24 @@ export class ImageFile {
     this.canZeroRanges = allocates;
     this.#readOnly = geometry.readOnly;
     this.#noFlush = state.noFlush;
+    this.#flushed = new Int32Array(state.flushed);
+  }
+
+  /**
+   * A flush has failed. Linux tells of writes that it could not write back once, and forgets them: a second flush would succeed, and
+   * what was written before is lost nevertheless. So no flush succeeds any more. Past the page cache there is nothing to forget.
+   */
+  flushFailed(): void {
+    if (this.direct === undefined) Atomics.store(this.#flushed, 0, 1);
+  }
+
+  /** What to say of a flush after one that has failed. */
+  get flushError(): BlockDriverError | undefined {
+    if (Atomics.load(this.#flushed, 0) === 0) return undefined;
+    return new BlockDriverError(
+      'EIO',
+      `${this.filename}: a flush has failed before, and what was written then may be lost; check the disk, and attach it anew`,
+    );
   }
 
   /** The status of what needs no call at all. */

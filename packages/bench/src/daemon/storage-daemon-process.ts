@@ -21,10 +21,25 @@ export function qemuVersion(): string | undefined {
 export class StorageDaemonProcess {
   readonly startMs: number;
   readonly #child: ChildProcess;
+  readonly #told: () => string;
 
-  private constructor(child: ChildProcess, startMs: number) {
+  private constructor(child: ChildProcess, startMs: number, told: () => string) {
     this.#child = child;
     this.startMs = startMs;
+    this.#told = told;
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** The end of what it has written to stderr. */
+  get told(): string {
+    return this.#told();
   }
 
   /** @param pidfile where it is to write its process id, as it does when all its exports are there */
@@ -44,7 +59,7 @@ export class StorageDaemonProcess {
       }
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    return new StorageDaemonProcess(child, performance.now() - beganMs);
+    return new StorageDaemonProcess(child, performance.now() - beganMs, () => errors);
   }
 
   /** Processor time of all its threads so far, nanoseconds. */

@@ -60,6 +60,8 @@ export class BlockRequest {
 
   /** Head of the descriptor chain. */
   head = 0;
+  /** Where it stands among the device's others: by when they were popped. Wraps around at 32 bits. */
+  order = 0;
   /** Its status, once that is settled, be it by parsing or by the driver; -1 before. */
   settled: BlockStatus | -1 = -1;
   /** Region and offset of the status byte; `statusOffset` is -1 where the chain has none. */

@@ -67,7 +67,10 @@ export class DescriptorWalker {
       }
       if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
         if (!this.#memory.translate(high, low, length, writable)) sound = lostWritable(writable);
-      } else if ((writable.length > 0 && length > 0) || !this.#memory.translate(high, low, length, readable)) {
+      } else if (
+        (writable.length > 0 && length > 0) ||
+        !this.#memory.translate(high, low, length, readable)
+      ) {
         sound = false;
       }
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return sound;

@@ -55,6 +55,11 @@ export class InflightTable {
     this.#completed = new Uint16Array(size);
   }
 
+  /** Whether a back end has been here before. */
+  get used(): boolean {
+    return this.#halves[VERSION] !== 0;
+  }
+
   /** A request has been taken from the ring: its place among the others first, then the mark. */
   take(head: number): void {
     const at = HEADER_BYTES + head * ENTRY_BYTES;
@@ -88,18 +93,18 @@ export class InflightTable {
    * Prepares the table for a queue that begins, or goes on after a back end that may have been killed at any moment. Nothing of it
    * is believed before it has been looked at: it is the front end's.
    * @param usedIdx the used ring's index, as the driver sees it
-   * @returns heads in flight, in the order in which they were taken; undefined where the table was not used before
+   * @returns heads in flight, in the order in which they were taken
    * @throws VirtioError `ERR_INFLIGHT` when it can't be what a back end has left
    */
-  recover(usedIdx: number): readonly number[] | undefined {
+  recover(usedIdx: number): readonly number[] {
     const halves = this.#halves;
     const version = halves[VERSION]!;
-    if (version === 0) {
+    if (!this.used) {
       this.#bytes.fill(0);
       halves[ENTRIES] = this.#size;
       halves[USED_IDX] = usedIdx;
       halves[VERSION] = KNOWN_VERSION;
-      return undefined;
+      return [];
     }
     if (version !== KNOWN_VERSION || this.#words[0] !== 0 || this.#words[1] !== 0) {
       throw damaged(`is of version ${version}, or has features: only version 1 without any is known`);

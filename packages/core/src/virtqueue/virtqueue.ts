@@ -30,12 +30,14 @@ export interface PoppedChain extends ChainBuffers {
   head: number;
 }
 
-/** The two running indexes: all there is to carry over when a queue without requests in flight changes hands. */
+/** The two running indexes: all there is to carry over when a queue changes hands, besides the heads that are still held. */
 export interface VirtqueueState {
   /** Index of the next avail entry to pop, 16 bits. */
   readonly lastAvail: number;
   /** The used ring's index, 16 bits. */
   readonly usedIdx: number;
+  /** Heads that were popped and are still to be pushed, for `popAgain`; those that the ring hasn't are left out. Default none. */
+  readonly held?: readonly number[];
 }
 
 /** How the device side of a queue is to treat its ring: what was negotiated, and where to go on. */
@@ -49,8 +51,8 @@ export interface VirtqueueOptions {
   /** Where to go on; a fresh queue starts at 0, 0. */
   readonly state?: VirtqueueState;
   /**
-   * Keeps what is in flight where the next back end finds it. What the one before has left there outranks `state.lastAvail`, and has to be
-   * taken by `resubmit` before anything new is popped.
+   * Keeps what is in flight where the next back end finds it. What the one before has left there is taken over, and outranks
+   * `state.lastAvail` unless `state.held` is there.
    */
   readonly inflight?: InflightTable | undefined;
 }
@@ -91,9 +93,7 @@ export class Virtqueue {
   #inFlight = 0;
   #broken = false;
   readonly #inflightTable: InflightTable | undefined;
-  /** Heads that a back end before this one has taken and not completed, in its order. */
-  readonly #resubmissions: readonly number[] = [];
-  #resubmitted = 0;
+  readonly #takenOver: number[] = [];
 
   /** @throws VirtioError `ERR_QUEUE_SIZE`, `ERR_QUEUE_ADDRESS` as `SplitRing` does; `ERR_INFLIGHT` */
   constructor(memory: GuestMemory, addresses: VirtqueueAddresses, options: VirtqueueOptions) {
@@ -113,11 +113,15 @@ export class Virtqueue {
     this.#lastAvail = this.#seenAvail = options.state?.lastAvail ?? 0;
     this.#usedIdx = this.#publishedIdx = options.state?.usedIdx ?? 0;
     this.#inflightTable = options.inflight;
-    const left = options.inflight?.recover(this.#usedIdx);
-    if (left === undefined) return;
-    this.#resubmissions = left;
-    // What was taken has been completed, or is still in flight.
-    this.#lastAvail = this.#seenAvail = (this.#usedIdx + left.length) & 0xffff;
+    const left = options.inflight?.recover(this.#usedIdx) ?? [];
+    const { held } = options.state ?? {};
+    // Of a back end before this one: what was taken has been completed, or is still in flight.
+    if (held === undefined && left.length > 0) {
+      this.#lastAvail = this.#seenAvail = (this.#usedIdx + left.length) & 0xffff;
+    }
+    for (const head of held ?? left) if (head < ring.size && !this.holds(head)) this.#takeOver(head);
+    // It may have another table by now.
+    if (left.length === 0) for (const head of this.#takenOver) options.inflight?.take(head);
   }
 
   /** The regions of its memory are in other buffers now (`MemoryRegion.relocate`): so are its rings. */
@@ -140,7 +144,12 @@ export class Virtqueue {
     return this.#broken;
   }
 
-  /** Where it is in its rings. Another queue can go on from there when nothing is in flight. */
+  /** Whether the chain that begins there has been popped and not been pushed. */
+  holds(head: number): boolean {
+    return this.#held[head] === 1;
+  }
+
+  /** Where it is in its rings. Another queue can go on from there when nothing is in flight but what it is told of as held. */
   get state(): VirtqueueState {
     return { lastAvail: this.#lastAvail, usedIdx: this.#usedIdx };
   }
@@ -152,14 +161,18 @@ export class Virtqueue {
     return (this.#seenAvail - this.#lastAvail) & 0xffff;
   }
 
-  /** Requests that a back end before this one has taken and not completed: for `resubmit`. */
-  get resubmissions(): number {
-    return this.#resubmissions.length - this.#resubmitted;
+  /**
+   * Heads that were popped before this queue was made, and not pushed, in that order: by a queue that has told so (`state.held`), or by a
+   * back end that was killed. They are held here from the beginning, for `popAgain`: a write may be done twice, which changes nothing.
+   */
+  get takenOver(): readonly number[] {
+    return this.#takenOver;
   }
 
-  /** Takes the next of those: a write may be done twice, which changes nothing. */
-  resubmit(chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
-    return this.#hold(this.#resubmissions[this.#resubmitted++]!, chain);
+  #takeOver(head: number): void {
+    this.#held[head] = 1;
+    this.#inFlight++;
+    this.#takenOver.push(head);
   }
 
   /** Whether there is something to pop, at the cost of a plain read: for loops that look all the time. */
@@ -184,14 +197,19 @@ export class Virtqueue {
     }
     const head = this.#avail[RING_ENTRIES + (last & this.#mask)]!;
     if (head >= this.size || this.#held[head] === 1) return this.#break();
-    this.#lastAvail = (last + 1) & 0xffff;
-    if (this.#inflightTable !== undefined) this.#inflightTable.take(head);
-    return this.#hold(head, chain);
-  }
-
-  #hold(head: number, chain: PoppedChain): typeof Popped.CHAIN | typeof Popped.BAD_CHAIN {
     this.#held[head] = 1;
     this.#inFlight++;
+    this.#lastAvail = (last + 1) & 0xffff;
+    if (this.#inflightTable !== undefined) this.#inflightTable.take(head);
+    chain.head = head;
+    return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
+  }
+
+  /**
+   * Takes a chain once more that is held already: to do it again, or in a queue that has been told of it. The driver may have changed
+   * it meanwhile.
+   */
+  popAgain(head: number, chain: PoppedChain): Popped {
     chain.head = head;
     return this.#walker.walk(head, chain) ? Popped.CHAIN : Popped.BAD_CHAIN;
   }

@@ -162,7 +162,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   /**
    * Waits until no request is in flight, and serves none until `resume`: `saveState` can be called, and guest memory copied. Kicks
    * may come meanwhile; their requests stay in the rings. Who listens to interrupts has been told of all completions.
-   * @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED`: the device is served as before
+   * @throws IOThreadError `ERR_DRAIN_TIMEOUT`, `ERR_IOTHREAD_DIED`, `ERR_DEVICE_PAUSED`: the device is as before
    */
   quiesce(): Promise<void> {
     return this.inTurn(async () => {
@@ -172,6 +172,10 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
         await this.#guestIdle();
         const death = await this.halt();
         if (death !== undefined) throw death;
+        if (this.channel.paused) {
+          await this.serveAgain();
+          throw this.#isPaused();
+        }
       } catch (error) {
         this.#guest.pause(false);
         throw error;
@@ -308,10 +312,11 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
 
   async #stopQueue(index: number): Promise<void> {
     if (this.#queues?.has(index) !== true) return;
-    await this.halt([index]);
+    await this.halt([index], undefined, 'drop');
     this.drain();
     this.#guest.close(index);
-    this.#queues.delete(index);
+    // With an iothread that died they are all gone.
+    (this.#queues as Map<number, PathQueue> | undefined)?.delete(index);
     this.lines.forgetPosition(index);
     this.virtio.queueStopped(index);
   }
@@ -346,10 +351,18 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
     this.needsReset();
   }
 
+  #isPaused(): IOThreadError {
+    return new IOThreadError(
+      'ERR_DEVICE_PAUSED',
+      `device '${this.id}' is paused with requests that its disk has failed: mend that, call continueDevice('${this.id}'), then try again`,
+    );
+  }
+
   /** Waits until nothing is between the guest's rings and the iothreads'. */
   async #guestIdle(): Promise<void> {
     const deadlineMs = performance.now() + this.#drainTimeoutMs;
     for (this.drain(); this.#guest.inFlight > 0; this.drain()) {
+      if (this.channel.paused) throw this.#isPaused();
       if (performance.now() > deadlineMs) {
         throw new IOThreadError(
           'ERR_DRAIN_TIMEOUT',
@@ -369,8 +382,8 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
   async #reset(): Promise<void> {
     this.#queues = undefined;
     try {
-      // An iothread that is gone has nothing in flight either; a start will fail until the device is moved.
-      await this.halt();
+      // Of an iothread that died nothing is left either after that; a start waits for the worker that takes its place.
+      await this.halt(undefined, undefined, 'drop');
     } catch (error) {
       if (!isDrainTimeout(error) || this.removed) throw error;
       this.report(error);
@@ -378,6 +391,7 @@ export class BlockDevice extends PlacedDevice implements RegisteredDevice {
       return;
     }
     this.lines.forgetPositions();
+    this.channel.unpause();
     this.channel.setBroken(false);
     this.virtio.resetDone();
   }

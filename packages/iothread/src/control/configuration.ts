@@ -14,6 +14,13 @@ import {
 import * as v from 'valibot';
 import { IOThreadError } from '../iothread-error.js';
 import {
+  type ErrorPolicies,
+  READ_ERROR_POLICIES,
+  type ReadErrorPolicy,
+  WRITE_ERROR_POLICIES,
+  type WriteErrorPolicy,
+} from '../shared/error-policies.js';
+import {
   BLOCK_SIZES,
   DEFAULT_QUEUE_SIZE,
   MAX_POLL_FACTOR,
@@ -64,6 +71,14 @@ export interface DeviceOptions {
   readonly logicalBlockSize?: number;
   /** How long detaching, moving and resetting wait for requests in flight; default 30000 ms. */
   readonly drainTimeoutMs?: number;
+  /**
+   * What becomes of a write that the disk fails, a flush, discard or write of zeroes included: 'report' tells the guest, 'ignore' tells it
+   * that all is well, 'stop' keeps the request and pauses the device until `continueDevice`, and 'enospc', the default, does that where
+   * there is no space left and reports the rest.
+   */
+  readonly werror?: WriteErrorPolicy;
+  /** ... and of a read: 'report' is the default; one that is ignored reads zeroes. */
+  readonly rerror?: ReadErrorPolicy;
 }
 
 /** A virtio-blk device whose driver is in another process. */
@@ -82,6 +97,9 @@ export interface ExportOptions {
   /** Whether the cache starts in write-back mode, as it should where the driver can flush; default true. */
   readonly writeback?: boolean;
   readonly drainTimeoutMs?: number;
+  /** As a device's, but for the default, 'report': whoever serves somebody else's guest has to know of pauses first. */
+  readonly werror?: WriteErrorPolicy;
+  readonly rerror?: ReadErrorPolicy;
 }
 
 /** Many devices over many iothreads, checked as a whole before anything starts. */
@@ -109,6 +127,7 @@ export interface CheckedDevice {
   readonly serial: Uint8Array;
   readonly logicalBlockSize: number;
   readonly drainTimeoutMs: number;
+  readonly policies: ErrorPolicies;
 }
 
 const Id = v.pipe(v.string(), WELL_FORMED_ID);
@@ -142,6 +161,7 @@ const common = {
   serial: v.optional(v.string()),
   logicalBlockSize: v.optional(v.picklist(BLOCK_SIZES), 512),
   drainTimeoutMs: v.optional(Count(1, 3_600_000), 30_000),
+  rerror: v.optional(v.picklist(READ_ERROR_POLICIES), 'report'),
 };
 
 const DeviceSchema = v.strictObject({
@@ -155,6 +175,7 @@ const DeviceSchema = v.strictObject({
   ),
   memory: v.unknown(),
   completion: v.optional(v.picklist(['wake', 'pull']), 'wake'),
+  werror: v.optional(v.picklist(WRITE_ERROR_POLICIES), 'enospc'),
   queueSize: v.optional(QueueSize, DEFAULT_QUEUE_SIZE),
 });
 
@@ -163,6 +184,7 @@ const ExportSchema = v.strictObject({
   iothreads: v.pipe(v.array(v.string()), v.minLength(1, 'must name at least one iothread')),
   queueSize: v.optional(QueueSize, MAX_QUEUE_SIZE),
   writeback: v.optional(v.boolean(), true),
+  werror: v.optional(v.picklist(WRITE_ERROR_POLICIES), 'report'),
 });
 
 /** What is there already: ids that a new part must not take, iothreads that it may name. */
@@ -206,7 +228,7 @@ export function checkConfiguration(
 /** @throws IOThreadError as `checkConfiguration` */
 export function checkExport(options: ExportOptions, existing: Existing): CheckedExport {
   const path = 'export';
-  const { drive: _, serial: name, iothreads, ...rest } = parse(ExportSchema, options, path);
+  const { drive: _, serial: name, iothreads, werror, rerror, ...rest } = parse(ExportSchema, options, path);
   claim(new Set(existing.devices), rest.id, `${path}.id`, 'device');
   // More iothreads than queues: the ones behind have nothing to do.
   const used = iothreads.slice(0, rest.numQueues);
@@ -219,11 +241,20 @@ export function checkExport(options: ExportOptions, existing: Existing): Checked
     path,
     existing.iothreads,
   );
-  return { ...rest, mapping, serial: checkSerial(name, rest.id, `${path}.serial`) };
+  return {
+    ...rest,
+    mapping,
+    serial: checkSerial(name, rest.id, `${path}.serial`),
+    policies: { werror, rerror },
+  };
 }
 
 function checkDevice(options: unknown, path: string, iothreads: ReadonlySet<string>): CheckedDevice {
-  const { memory, drive, serial, iothread, iothreadVqMapping, ...rest } = parse(DeviceSchema, options, path);
+  const { memory, drive, serial, iothread, iothreadVqMapping, werror, rerror, ...rest } = parse(
+    DeviceSchema,
+    options,
+    path,
+  );
   parseDrive(drive, `${path}.drive`);
   return {
     ...rest,
@@ -231,6 +262,7 @@ function checkDevice(options: unknown, path: string, iothreads: ReadonlySet<stri
     mapping: resolveMapping({ iothread, iothreadVqMapping, numQueues: rest.numQueues }, path, iothreads),
     memory: checkMemory(memory, `${path}.memory`),
     serial: checkSerial(serial, rest.id, `${path}.serial`),
+    policies: { werror, rerror },
   };
 }
 

@@ -5,13 +5,17 @@ import {
   SECTOR_SIZE,
   type VirtqueueState,
 } from '@iothreads/core';
+import { inTime } from '../in-time.js';
 import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
+import type { ErrorPolicies } from '../shared/error-policies.js';
 import type { QueueStart, WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import type { IOThread } from './iothread.js';
+import type { WorkerThread } from './worker-thread.js';
 
 /** Queues by the iothread that serves them. */
 export type Placement = ReadonlyMap<IOThread, readonly number[]>;
@@ -27,6 +31,21 @@ export interface PlacedOptions {
   readonly readOnly: boolean;
   readonly serial: Uint8Array;
   readonly drainTimeoutMs: number;
+  /** What becomes of requests that the disk fails. */
+  readonly policies: ErrorPolicies;
+}
+
+/** What went with iothreads that died: where these queues stood. */
+export interface Loss {
+  readonly death: IOThreadError;
+  readonly queues: readonly number[];
+}
+
+/** An iothread's worker that has the device; a dead one stays until `stop` has seen that it is gone. */
+interface Attached {
+  readonly worker: WorkerThread;
+  /** What it counts; nobody else writes there. */
+  readonly statistics: BlockStatistics;
 }
 
 /**
@@ -40,6 +59,7 @@ export class DevicePlacement {
   readonly #report: (error: Error) => void;
   /** Where each queue was when it was last stopped. */
   readonly #states = new Map<number, VirtqueueState>();
+  readonly #attached = new Map<IOThread, Attached>();
   /** One block of counters for each iothread at a time; used again by the next one after a move. */
   readonly #statistics: BlockStatistics[] = [];
   dispatchMode: DispatchMode = 'auto';
@@ -84,13 +104,33 @@ export class DevicePlacement {
     this.#states.clear();
   }
 
-  /** Opens the drive on every iothread, or on none. */
+  /** The workers that have the device, and answer. */
+  get workers(): readonly WorkerThread[] {
+    return [...this.#attached.values()].map(({ worker }) => worker).filter(({ alive }) => alive);
+  }
+
+  /** The death of an iothread that should have the device and doesn't, if there is one. */
+  missing(placement: Placement): IOThreadError | undefined {
+    for (const iothread of placement.keys()) {
+      if (!this.#attached.has(iothread) && iothread.death !== undefined) return iothread.death;
+    }
+    return undefined;
+  }
+
+  /**
+   * Opens the drive on every iothread where it isn't yet, or on none. Waits for iothreads whose workers are being started again.
+   * @throws IOThreadError `ERR_IOTHREAD_DIED`, and what opening the drive throws
+   */
   async attach(placement: Placement): Promise<void> {
     const attached: IOThread[] = [];
     try {
-      for (const [index, iothread] of [...placement.keys()].entries()) {
-        const statistics = (this.#statistics[index] ??= new BlockStatistics());
-        await iothread.call((control) =>
+      for (const iothread of placement.keys()) {
+        if (this.#attached.has(iothread)) continue;
+        const worker = await iothread.worker(this.#checked.drainTimeoutMs);
+        const statistics = this.#takeStatistics();
+        this.#attached.set(iothread, { worker, statistics });
+        attached.push(iothread);
+        await worker.call((control) =>
           control.attach({
             id: this.#checked.id,
             drive: this.#drive,
@@ -98,32 +138,49 @@ export class DevicePlacement {
             port: this.#channel.port,
             statisticsBuffer: statistics.buffer,
             dispatchMode: this.dispatchMode,
+            policies: this.#checked.policies,
           }),
         );
-        attached.push(iothread);
       }
     } catch (error) {
+      const failed = attached.pop();
+      // It does not know the device; what a dead one has begun with is its thread's.
+      if (failed !== undefined) this.#attached.delete(failed);
       const undone = await this.detach(new Map(attached.map((iothread) => [iothread, []])));
       undone.forEach(this.#report);
       throw error;
     }
   }
 
+  #takeStatistics(): BlockStatistics {
+    const taken = new Set([...this.#attached.values()].map(({ statistics }) => statistics));
+    const free = this.#statistics.find((each) => !taken.has(each));
+    if (free !== undefined) return free;
+    const statistics = new BlockStatistics();
+    this.#statistics.push(statistics);
+    return statistics;
+  }
+
   /** @returns what went wrong with closing the drive; the device is detached from all of them nevertheless */
   async detach(placement: Placement): Promise<Error[]> {
     const errors: Error[] = [];
     for (const iothread of placement.keys()) {
+      const attached = this.#attached.get(iothread);
+      if (attached === undefined) continue;
       try {
-        await iothread.call((control) => control.detach(this.#checked.id, this.#checked.drainTimeoutMs));
+        await attached.worker.call((control) =>
+          control.detach(this.#checked.id, this.#checked.drainTimeoutMs),
+        );
       } catch (error) {
-        // A dead iothread has nothing of the device any more.
+        // A dead one has nothing of the device any more.
         if (!isDeath(error)) errors.push(error as Error);
       }
+      this.#attached.delete(iothread);
     }
     return errors;
   }
 
-  /** Serves queues, each from where it was stopped, or from where `setPosition` said. */
+  /** Serves queues, each from where it was stopped, or from where `setPosition` said. The device is attached. */
   async start(
     placement: Placement,
     memory: readonly (MemoryRegionOptions | MappedRegion)[],
@@ -137,30 +194,35 @@ export class DevicePlacement {
       if (here.length === 0) continue;
       // From here on kicks reach this iothread; it looks at the rings once by itself for those that went elsewhere.
       for (const { index } of here) this.#channel.route(index, iothread.slot);
-      await iothread.call((control) =>
+      const { worker } = this.#attached.get(iothread)!;
+      await worker.call((control) =>
         control.startQueues({ id, memory, maxQueueSize: queueSize, queues: here }),
       );
     }
   }
 
   /**
-   * Stops queues when nothing of theirs is in flight any more.
-   * @returns the death of an iothread, where there was one: its queues' positions died with it
+   * Stops queues when nothing of theirs is in flight any more. Where a worker has died, that means all of its queues, named or not,
+   * and that nothing of it is left: as long as a system call of its may be under way, or an entry in its io_uring, guest memory must
+   * stay mapped, the device must keep its drive open, and its driver's rings and buffers are not its own yet.
+   * @returns what was lost with iothreads that died, where any did; they don't have the device any more
    * @throws StopFailure when a disk does not answer in time, with those iothreads that had stopped before
    */
   async stop(
     placement: Placement,
     indexes: readonly number[],
     whenLate: WhenLate,
-  ): Promise<IOThreadError | undefined> {
-    let death: IOThreadError | undefined;
+    kept: KeptFate,
+  ): Promise<Loss | undefined> {
+    let loss: Loss | undefined;
     const stopped = new Map<IOThread, readonly number[]>();
     for (const [iothread, served] of placement) {
+      const worker = this.#attached.get(iothread)?.worker;
       const here = served.filter((index) => indexes.includes(index));
-      if (here.length === 0) continue;
+      if (worker === undefined || (here.length === 0 && worker.alive)) continue;
       try {
-        const { states, abandoned } = await iothread.call((control) =>
-          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate),
+        const { states, abandoned } = await worker.call((control) =>
+          control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate, kept),
         );
         stopped.set(iothread, here);
         for (const { index, state } of states) this.#states.set(index, state);
@@ -169,18 +231,37 @@ export class DevicePlacement {
           this.#report(new IOThreadError('ERR_DRAIN_TIMEOUT', message));
         }
       } catch (error) {
-        if (!isDeath(error)) throw new StopFailure(error as Error, stopped, death);
-        death = error;
+        if (!isDeath(error)) throw new StopFailure(error as Error, stopped, loss);
+        loss = { death: error, queues: [...(loss?.queues ?? []), ...served] };
+        const late = await this.#awaitBurial(iothread, worker);
+        if (late !== undefined && whenLate !== 'abandon') throw new StopFailure(late, stopped, loss);
+        if (late !== undefined) this.#report(late);
+        this.#attached.delete(iothread);
       }
     }
-    return death;
+    return loss;
+  }
+
+  /** @returns an error when something of a dead worker was left after all the time that there is */
+  async #awaitBurial(iothread: IOThread, worker: WorkerThread): Promise<IOThreadError | undefined> {
+    const { id, drainTimeoutMs } = this.#checked;
+    if ((await inTime(worker.buried, drainTimeoutMs)) === true) return undefined;
+    return new IOThreadError(
+      'ERR_DRAIN_TIMEOUT',
+      `device '${id}': iothread '${iothread.id}' has died, and what its worker had under way may not have ended after ${drainTimeoutMs} ms`,
+    );
   }
 
   /** The disk has another size: everybody who has it open holds requests to that from now on. */
-  async resize(placement: Placement, drive: PreparedDrive): Promise<void> {
+  async resize(drive: PreparedDrive): Promise<void> {
     this.#drive = drive;
-    for (const iothread of placement.keys()) {
-      await iothread.call((control) => control.resize(this.#checked.id, this.#limits));
+    for (const worker of this.workers) {
+      try {
+        await worker.call((control) => control.resize(this.#checked.id, this.#limits));
+      } catch (error) {
+        // Whoever takes its place opens the drive as it is now.
+        if (!isDeath(error)) throw error;
+      }
     }
   }
 
@@ -202,14 +283,14 @@ export class StopFailure extends Error {
   override readonly cause: Error;
   /** Those that did stop. */
   readonly stopped: Placement;
-  /** An iothread that was found dead before that. */
-  readonly death: IOThreadError | undefined;
+  /** With iothreads that were found dead. */
+  readonly loss: Loss | undefined;
 
-  constructor(cause: Error, stopped: Placement, death: IOThreadError | undefined) {
+  constructor(cause: Error, stopped: Placement, loss: Loss | undefined) {
     super(cause.message);
     this.cause = cause;
     this.stopped = stopped;
-    this.death = death;
+    this.loss = loss;
   }
 }
 

@@ -12,6 +12,7 @@ import { IOThreadError } from '../iothread-error.js';
 import type { QueueEventfds } from '../worker/eventfd-notifier.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
 import type { QueueToServe } from './device-placement.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import { type DeviceOwner, PlacedDevice, type PlacedDeviceOptions, type Running } from './placed-device.js';
 
 /** A queue of an exported device to serve: where it lies, where to go on in it, and its eventfds. */
@@ -80,7 +81,7 @@ export class ExportedDevice extends PlacedDevice {
   /**
    * Where guest memory is mapped, for the queues that are started next. What was there before can be unmapped as soon as this
    * resolves.
-   * @throws IOThreadError `ERR_CONFIG` while queues run
+   * @throws IOThreadError `ERR_CONFIG` while queues run, `ERR_DRAIN_TIMEOUT`: what was there before must stay mapped
    */
   setMemory(regions: readonly MappedRegion[]): Promise<void> {
     return this.inTurn(async () => {
@@ -90,6 +91,8 @@ export class ExportedDevice extends PlacedDevice {
           `device '${this.id}': stop its queues before its memory changes`,
         );
       }
+      // Nor does what an iothread left behind that died.
+      await this.halt([], 'hold');
       this.#memory = regions;
     });
   }
@@ -117,19 +120,24 @@ export class ExportedDevice extends PlacedDevice {
   }
 
   /**
-   * Stops queues when nothing of theirs is in flight any more.
+   * Stops queues when nothing of theirs is in flight any more. With the last of them, unless it is to go on, a pause ends.
+   * @param kept what becomes of requests that are kept in a pause: they are part of the positions, or fail, or are left in the ring
    * @returns their positions; none for a queue that did not run
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: they take no new requests, but guest memory must stay mapped: stop them again
    */
-  stopQueues(indexes: readonly number[]): Promise<ReadonlyMap<number, VirtqueueState>> {
+  stopQueues(
+    indexes: readonly number[],
+    kept: KeptFate = 'carry',
+  ): Promise<ReadonlyMap<number, VirtqueueState>> {
     return this.inTurn(async () => {
       const running = indexes.filter((index) => this.#queues.has(index));
-      await this.halt(running, 'hold');
+      await this.halt(running, 'hold', kept);
       const positions = new Map<number, VirtqueueState>();
       for (const index of running) {
         const position = this.lines.position(index);
         if (this.#queues.delete(index) && position !== undefined) positions.set(index, position);
       }
+      if (kept !== 'carry' && this.#queues.size === 0) this.channel.unpause();
       return positions;
     });
   }
@@ -140,9 +148,8 @@ export class ExportedDevice extends PlacedDevice {
       const queue = this.#queues.get(index);
       if (queue === undefined) return;
       this.#queues.set(index, { ...queue, eventfds: { ...queue.eventfds!, callFd } });
-      for (const [iothread, indexes] of this.mapping) {
-        if (!indexes.includes(index)) continue;
-        await iothread.call((control) => control.setCall(this.id, index, callFd));
+      for (const worker of this.lines.workers) {
+        await worker.call((control) => control.setCall(this.id, index, callFd));
       }
     });
   }
@@ -162,8 +169,8 @@ export class ExportedDevice extends PlacedDevice {
     return { memory: this.#memory, queues: [...this.#queues.values()] };
   }
 
-  protected lost(): void {
-    this.#queues.clear();
+  protected lost(queues: readonly number[]): void {
+    for (const index of queues) this.#queues.delete(index);
   }
 
   protected needsReset(): void {

@@ -2,10 +2,11 @@ import type { PreparedDrive } from '@iothreads/backends';
 import { CONFIG_INTERRUPT, type MemoryRegionOptions } from '@iothreads/core';
 import { IOThreadError } from '../iothread-error.js';
 import type { BlockStatistics } from '../shared/block-statistics.js';
-import { createDevicePort, DeviceChannel, type DevicePort } from '../shared/device-channel.js';
+import { createDevicePort, DeviceChannel, type DevicePort, type IOStatus } from '../shared/device-channel.js';
 import type { DispatchMode } from '../worker/dispatcher.js';
 import type { WhenLate } from '../worker/iothread-control.js';
 import type { MappedRegion } from '../worker/mapped-memory.js';
+import type { KeptFate } from '../worker/served-queues.js';
 import {
   DevicePlacement,
   type PlacedOptions,
@@ -72,8 +73,8 @@ export abstract class PlacedDevice {
   /** What is to be served wherever the device is; undefined while it is not running. */
   protected abstract get running(): Running | undefined;
 
-  /** The positions of some of its queues are lost, with the iothread that knew them: it does not run any more. */
-  protected abstract lost(): void;
+  /** The positions of these queues are lost, with what knew them: they don't run any more. */
+  protected abstract lost(queues: readonly number[]): void;
 
   /** The device is in a state that only its driver can lead it out of: tell the driver. */
   protected abstract needsReset(): void;
@@ -86,6 +87,24 @@ export abstract class PlacedDevice {
   /** Whether it is attached to this iothread, or about to be. @internal */
   isOn(iothread: IOThread): boolean {
     return this.#mapping.has(iothread) || this.#target.has(iothread);
+  }
+
+  /** Anything but 'ok': it is paused, because its disk failed a request that must not fail, for want of space or otherwise. */
+  get ioStatus(): IOStatus {
+    return this.channel.ioStatus;
+  }
+
+  /**
+   * Goes on after such a pause: what the disk has failed is done again first. If that fails once more, it is paused once more.
+   * @returns whether it was paused
+   */
+  continue(): Promise<boolean> {
+    return this.inTurn(async () => {
+      if (!this.channel.unpause()) return false;
+      // Of one that has died its driver knows.
+      for (const worker of this.lines.workers) await worker.call((control) => control.goOn(this.id));
+      return true;
+    });
   }
 
   /** Resolves when everything asked of the device so far is done. */
@@ -134,12 +153,12 @@ export abstract class PlacedDevice {
   /** Attaches to where it came from; where that is impossible as well, the device is nowhere and its driver hears of it. */
   async #goBack(from: Placement): Promise<void> {
     try {
-      // Those that died have nothing to go back to.
+      // Those that died have nothing to go back to; who takes their place sees to itself.
       await this.lines.attach(new Map([...from].filter(([iothread]) => iothread.alive)));
       await this.serve();
     } catch (error) {
       this.#mapping = new Map();
-      this.lost();
+      this.lost(allQueues(this.numQueues));
       this.needsReset();
       this.report(error as Error);
     }
@@ -149,7 +168,8 @@ export abstract class PlacedDevice {
   detach(): Promise<void> {
     this.#removed = true;
     return this.inTurn(async () => {
-      await this.halt(allQueues(this.numQueues), 'abandon');
+      // What is kept goes no further: its guest is told.
+      await this.halt(allQueues(this.numQueues), 'abandon', 'fail');
       const errors = await this.lines.detach(this.#mapping);
       this.#mapping = new Map();
       for (const source of this.sources) this.channel.interrupt(source);
@@ -172,28 +192,51 @@ export abstract class PlacedDevice {
   }
 
   /** An iothread of its is gone: the driver hears of it, and has to reset the device. @internal */
-  iothreadDied(): void {
-    this.needsReset();
+  iothreadDied(iothread: IOThread): void {
+    // Where it was only on its way to, the move fails, and goes back.
+    if (this.#mapping.has(iothread)) this.needsReset();
+    // Before whatever is asked of the device from now on: that finds it without the dead worker, and waits for the next.
+    this.inTurn(() => this.halt([], 'hold')).catch((error: unknown) => {
+      this.report(error as Error);
+    });
+  }
+
+  /**
+   * Another worker has taken the place of one that died: the drive is opened there, and the device is ready for its driver to start
+   * it. @internal
+   */
+  iothreadRestarted(iothread: IOThread): Promise<void> {
+    return this.inTurn(async () => {
+      const queues = this.#mapping.get(iothread);
+      if (this.#removed || queues === undefined) return;
+      try {
+        await this.halt([], 'hold');
+        await this.lines.attach(new Map([[iothread, queues]]));
+      } catch (error) {
+        // Tried again when the driver starts the device.
+        this.report(error as Error);
+      }
+    });
   }
 
   /** Overrules the dispatcher: for benches and tests, by `forceDispatch`. @internal */
   async setDispatchMode(mode: DispatchMode): Promise<void> {
     this.lines.dispatchMode = mode;
-    for (const iothread of this.#mapping.keys()) {
-      await iothread.call((control) => control.setDispatchMode(this.id, mode));
+    for (const worker of this.lines.workers) {
+      await worker.call((control) => control.setDispatchMode(this.id, mode));
     }
   }
 
   /** Marks the moments of its requests in `buffer`: for benches and tests, by `traceRequests`. @internal */
   async setTrace(buffer: SharedArrayBuffer | undefined): Promise<void> {
-    for (const iothread of this.#mapping.keys()) {
-      await iothread.call((control) => control.setTrace(this.id, buffer));
+    for (const worker of this.lines.workers) {
+      await worker.call((control) => control.setTrace(this.id, buffer));
     }
   }
 
   /** The disk has another size from now on; the driver is told by whoever calls this. */
   protected resizeTo(drive: PreparedDrive): Promise<void> {
-    return this.inTurn(() => this.lines.resize(this.#mapping, drive));
+    return this.inTurn(() => this.lines.resize(drive));
   }
 
   // What follows is for those who extend it.
@@ -236,6 +279,8 @@ export abstract class PlacedDevice {
       const message = `device '${this.id}' is on no iothread: move it to one`;
       throw new IOThreadError('ERR_UNKNOWN_IOTHREAD', message);
     }
+    // An iothread that died has none of its devices; this waits for the worker that takes its place.
+    await this.lines.attach(this.#mapping);
     const queues = running.queues.filter(({ index }) => indexes.includes(index));
     await this.lines.start(this.#mapping, running.memory, queues);
   }
@@ -251,21 +296,23 @@ export abstract class PlacedDevice {
   }
 
   /**
+   * With requests that are kept, in a pause: they go with their queues, unless it is said what else becomes of them.
    * With an iothread that died its queues' positions died as well: only its driver makes the device whole then.
-   * @returns that death
+   * @returns that death, as long as nobody has taken its place
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT`: the queues are served as before, or stay stopped, as `whenLate` says
    */
   protected async halt(
     indexes: readonly number[] = allQueues(this.numQueues),
     whenLate: WhenLate = this.running === undefined ? 'hold' : 'resume',
+    kept: KeptFate = 'carry',
   ): Promise<IOThreadError | undefined> {
     try {
-      const death = await this.lines.stop(this.#mapping, indexes, whenLate);
-      if (death !== undefined) this.lost();
-      return death;
+      const loss = await this.lines.stop(this.#mapping, indexes, whenLate, kept);
+      if (loss !== undefined) this.lost(loss.queues);
+      return loss?.death ?? this.lines.missing(this.#mapping);
     } catch (error) {
       if (!(error instanceof StopFailure)) throw error;
-      if (error.death !== undefined) this.lost();
+      if (error.loss !== undefined) this.lost(error.loss.queues);
       // The queues that did stop go on as well: the device stays as it was.
       if (whenLate === 'resume') await this.serveAgain([...error.stopped.values()].flat());
       throw error.cause;

@@ -17,20 +17,32 @@ import {
   type ExportOptions,
   type IOThreadOptions,
 } from './configuration.js';
+import type { IOStatus } from '../shared/device-channel.js';
 import type { DriverErrorReport } from '../worker/driver-error-reports.js';
+import type { IOErrorReport } from '../worker/io-error-reports.js';
 import { IOThread, IOTHREAD_WORKER_URL } from './iothread.js';
+import { DEFAULT_RESTARTS, type RestartLimits } from './restart-limit.js';
 import { resolveMapping, type VqMappingOptions } from './vq-mapping.js';
 
 /** What a runtime can be told. */
 export interface RuntimeOptions {
   /** The worker's module, where a bundler has moved it. */
   readonly workerUrl?: URL;
+  /**
+   * How often a worker that has died is started again, or false for an embedder that decides by itself what to do then. Default: ten
+   * times within a minute, later and later while it dies at once.
+   */
+  readonly restart?: RestartLimits | false;
 }
 
 /** What `queryIOThreads` tells of an iothread. */
 export interface IOThreadReport {
   readonly id: string;
   readonly alive: boolean;
+  /** Its worker has died, and is about to be started again. */
+  readonly restarting: boolean;
+  /** How often its worker was started again. */
+  readonly restarts: number;
   /** Node's id of the worker; 0 when it is dead. */
   readonly threadId: number;
   readonly pollMaxNs: number;
@@ -52,14 +64,26 @@ export interface BlockStatsReport extends Readonly<Record<StatisticsKind, KindSt
   readonly invalid: number;
   /** Requests that the disk completed twice, or after they had been given up: a mistake in its driver. */
   readonly driverMistakes: number;
+  /** 'failed' or, for want of space, 'nospace': the device is paused, and waits for `continueDevice`. */
+  readonly ioStatus: IOStatus;
 }
 
 /** Events of a runtime: what goes wrong while no call is waiting for it. */
 export interface RuntimeEvents {
-  /** A worker is gone; its devices need a reset by their drivers, and another iothread. */
-  iothreadDied: [id: string, error: IOThreadError];
+  /**
+   * A worker is gone; its devices need a reset by their drivers. `restarting` says whether it is started again; where it is not,
+   * they need another iothread as well.
+   */
+  iothreadDied: [id: string, error: IOThreadError, restarting: boolean];
+  /** Another worker has taken the place of one that died, and has its devices. */
+  iothreadRestarted: [id: string];
   /** A disk failed a request, or made a mistake: why, beyond the IOERR that the guest is told. */
   driverError: [iothread: string, report: DriverErrorReport];
+  /**
+   * A device's disk failed a request, and what became of that: at most one a second of each iothread, the last one, but for what
+   * pauses the device. A device that is paused while nobody listens is a warning of the process.
+   */
+  ioError: [id: string, report: IOErrorReport];
   /** Something about a device's drive is done in another way than was asked for: without io_uring, for instance. */
   notice: [id: string, message: string];
   /** A device could not be started, reset or drained. */
@@ -79,6 +103,7 @@ export interface RuntimeEvents {
  */
 export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   readonly #workerUrl: URL;
+  readonly #restarts: RestartLimits | undefined;
   readonly #wakeBuffer = createWakeBuffer();
   readonly #iothreads = new Map<string, IOThread>();
   readonly #devices = new Map<string, PlacedDevice>();
@@ -91,6 +116,8 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
   constructor(options: RuntimeOptions = {}) {
     super();
     this.#workerUrl = options.workerUrl ?? IOTHREAD_WORKER_URL;
+    const { restart = DEFAULT_RESTARTS } = options;
+    this.#restarts = restart === false ? undefined : restart;
   }
 
   /**
@@ -214,22 +241,46 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
       polling,
       wakeBuffer: this.#wakeBuffer,
       workerUrl: this.#workerUrl,
-      onDriverError: (report) => {
-        this.emit('driverError', id, report);
+      restarts: this.#restarts,
+      onReport: (report) => {
+        if ('driverError' in report) this.emit('driverError', id, report.driverError);
+        else this.#ioError(report.device, report.ioError);
       },
       onDeath: (error) => {
-        for (const device of this.#devices.values()) if (device.isOn(iothread)) device.iothreadDied();
-        this.emit('iothreadDied', id, error);
+        for (const device of this.#devicesOn(iothread)) device.iothreadDied(iothread);
+        this.emit('iothreadDied', id, error, iothread.restarting);
+      },
+      onRestart: () => {
+        void this.#reattach(iothread);
       },
     });
     this.#iothreads.set(id, iothread);
+  }
+
+  /** Its devices are as ready as they were on the worker that died. */
+  async #reattach(iothread: IOThread): Promise<void> {
+    const { restarts } = iothread;
+    await Promise.all(this.#devicesOn(iothread).map((device) => device.iothreadRestarted(iothread)));
+    if (iothread.alive && iothread.restarts === restarts) this.emit('iothreadRestarted', iothread.id);
+  }
+
+  #devicesOn(iothread: IOThread): PlacedDevice[] {
+    return [...this.#devices.values()].filter((device) => device.isOn(iothread));
+  }
+
+  #ioError(id: string, report: IOErrorReport): void {
+    if (this.emit('ioError', id, report) || !report.paused) return;
+    process.emitWarning(
+      `device '${id}' is paused, since its disk failed a ${report.operation} with ${report.errorCode}: mend that and call continueDevice('${id}')`,
+      'IOThreadWarning',
+    );
   }
 
   /** Stops an iothread without devices. @throws IOThreadError `ERR_UNKNOWN_IOTHREAD`, `ERR_IOTHREAD_IN_USE` */
   async removeIOThread(id: string): Promise<void> {
     this.#open();
     const iothread = this.iothread(id);
-    const devices = [...this.#devices.values()].filter((device) => device.isOn(iothread));
+    const devices = this.#devicesOn(iothread);
     if (devices.length > 0) {
       const ids = devices.map((device) => `'${device.id}'`).join(', ');
       throw new IOThreadError(
@@ -282,6 +333,17 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
     await this.device(id).drainAndGoOn();
   }
 
+  /**
+   * Ends the pause of a device whose disk failed a request (`werror`, `rerror`): that request and others like it are done again, in
+   * their order, and those that wait in the rings after them. Nothing happens where it isn't paused.
+   * @returns whether it was
+   * @throws IOThreadError `ERR_UNKNOWN_DEVICE`
+   */
+  async continueDevice(id: string): Promise<boolean> {
+    this.#open();
+    return this.device(id).continue();
+  }
+
   /** Drains and detaches a device and closes its drive. @throws IOThreadError `ERR_UNKNOWN_DEVICE` */
   async removeDevice(id: string): Promise<void> {
     this.#open();
@@ -302,17 +364,16 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
 
   async #reportIOThread(iothread: IOThread): Promise<IOThreadReport> {
     const { id, polling, statistics } = iothread;
-    const devices = [...this.#devices.values()]
-      .filter((device) => device.isOn(iothread))
-      .map((device) => device.id);
+    const devices = this.#devicesOn(iothread).map((device) => device.id);
     const dead = { threadId: 0, devices, syncAllowed: devices.length <= 1, pollNs: 0 };
     const info = await iothread
       .call((control) => control.query())
       .catch((error: unknown) => {
-        if (iothread.alive) throw error;
+        if (!(error instanceof IOThreadError)) throw error;
         return dead;
       });
-    return { id, alive: iothread.alive, ...polling, ...info, loop: statistics.read() };
+    const { alive, restarting, restarts } = iothread;
+    return { id, alive, restarting, restarts, ...polling, ...info, loop: statistics.read() };
   }
 
   /**
@@ -330,6 +391,7 @@ export class IOThreadRuntime extends EventEmitter<RuntimeEvents> {
           iothreads: device.iothreads,
           invalid: statistics.invalid,
           driverMistakes: statistics.driverMistakes,
+          ioStatus: device.ioStatus,
           ...(Object.fromEntries(kinds) as Record<StatisticsKind, KindStatistics>),
         };
       }),

@@ -5,6 +5,8 @@ import { Waker } from './wake-slots.js';
 const BROKEN = 0;
 const WRITE_THROUGH = 1;
 const CONFIG_INTERRUPTS = 2;
+/** ... and the word behind it: see `WAITERS`. */
+const IO_STATUS = 4;
 /** ... and then, from here on, to each queue. */
 const QUEUES = 16;
 const WORDS_PER_QUEUE = 16;
@@ -16,6 +18,10 @@ const RUNG = 1;
 const INTERRUPTS = 2;
 /** The word behind a counter of interrupts: how many threads wait on it. Only then is one more than an increment. */
 const WAITERS = 1;
+
+/** Whether a device takes requests, and why not: QEMU's words. */
+const IO_STATUSES = ['ok', 'failed', 'nospace'] as const;
+export type IOStatus = (typeof IO_STATUSES)[number];
 
 /** The shared memory behind a device's doorbells and interrupts; can be posted to any thread. */
 export interface DevicePort {
@@ -127,6 +133,26 @@ export class DeviceChannel {
 
   set writeThrough(on: boolean) {
     Atomics.store(this.#words, WRITE_THROUGH, on ? 1 : 0);
+  }
+
+  /** Requests wait in the rings: one has failed that is to be done again. A plain read, for loops that look all the time. */
+  get paused(): boolean {
+    return this.#words[IO_STATUS] !== 0;
+  }
+
+  /** Why it is paused: the disk is full, or anything else; 'ok' where it isn't. */
+  get ioStatus(): IOStatus {
+    return IO_STATUSES[Atomics.load(this.#words, IO_STATUS)]!;
+  }
+
+  /** Pauses the device on all its iothreads. @returns whether it was not paused before */
+  pause(why: Exclude<IOStatus, 'ok'>): boolean {
+    return Atomics.compareExchange(this.#words, IO_STATUS, 0, IO_STATUSES.indexOf(why)) === 0;
+  }
+
+  /** Ends a pause; its iothreads don't hear of that by themselves. @returns whether it was paused */
+  unpause(): boolean {
+    return Atomics.exchange(this.#words, IO_STATUS, 0) !== 0;
   }
 }
 

@@ -53,6 +53,8 @@ export class WakeSlot {
     this.#kickedNs = new Float64Array(buffer, (slot * WORDS64_PER_SLOT + KICKED_NS) * 8, 1);
     this.#at = slot * WORDS_PER_SLOT;
     this.#seen = Atomics.load(this.#words, this.#at + SEQUENCE);
+    // Who had the slot before may have died asleep.
+    this.awake();
   }
 
   /** Whether there was a kick since the last call. */

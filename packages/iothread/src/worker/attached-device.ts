@@ -1,4 +1,4 @@
-import { type BlockDriver, reportDriverError } from '@iothreads/backends';
+import { type BlockDriver, operationName, reportDriverError } from '@iothreads/backends';
 import {
   BlockOperation,
   type BlockLimits,
@@ -7,16 +7,19 @@ import {
   Popped,
   type RequestOwner,
   RequestParser,
+  VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   type VirtqueueState,
   writeStatus,
 } from '@iothreads/core';
 import type { BlockStatistics } from '../shared/block-statistics.js';
 import type { DeviceChannel } from '../shared/device-channel.js';
+import { actionOn, type ErrorPolicies, isNoSpace } from '../shared/error-policies.js';
 import { Dispatcher } from './dispatcher.js';
+import { type IOErrorReport, IOErrorReports } from './io-error-reports.js';
 import { nextTag, RequestPool } from './request-pool.js';
 import { type RequestTrace, TraceMoment } from './request-trace.js';
-import { type ServedQueue, ServedQueues } from './served-queues.js';
+import { type KeptFate, type ServedQueue, ServedQueues } from './served-queues.js';
 
 /** Requests taken from a device in one turn: the guest works on the first completions while the next are served. */
 export const BATCH = 16;
@@ -56,6 +59,8 @@ export class AttachedDevice implements RequestOwner {
   readonly #driverName: string;
   readonly #host: DeviceHost;
   readonly #statistics: BlockStatistics;
+  readonly #policies: ErrorPolicies;
+  readonly #ioErrors: IOErrorReports;
   #parser: RequestParser;
   readonly #pool: RequestPool;
   readonly #batch: BlockRequest[] = [];
@@ -70,9 +75,9 @@ export class AttachedDevice implements RequestOwner {
   /** Until when the loop was held up by a synchronous request last: what was in flight then took longer for it. */
   #heldUpNs = -Infinity;
   readonly #queues = new ServedQueues();
-  /** Queues with requests that a back end before this one has taken and not completed: before anything new, drained or not. */
-  readonly #resuming: ServedQueue[] = [];
   #inFlight = 0;
+  /** Requests popped so far, 32 bits. */
+  #popped = 0;
   #inTurn = false;
   #onDrained: (() => void) | undefined;
   #trace: RequestTrace | undefined;
@@ -90,6 +95,8 @@ export class AttachedDevice implements RequestOwner {
     readonly host: DeviceHost;
     readonly statistics: BlockStatistics;
     readonly limits: BlockLimits;
+    readonly policies: ErrorPolicies;
+    readonly onIOError: (report: IOErrorReport) => void;
   }) {
     this.id = options.id;
     this.driver = options.driver;
@@ -97,6 +104,8 @@ export class AttachedDevice implements RequestOwner {
     this.channel = options.channel;
     this.#host = options.host;
     this.#statistics = options.statistics;
+    this.#policies = options.policies;
+    this.#ioErrors = new IOErrorReports(options.onIOError);
     this.#parser = new RequestParser(options.limits);
     this.#pool = new RequestPool(this);
   }
@@ -110,9 +119,9 @@ export class AttachedDevice implements RequestOwner {
     return this.#inFlight;
   }
 
-  /** Whether completions have to come first. */
-  get #full(): boolean {
-    return this.#inFlight >= MAX_IN_FLIGHT;
+  /** Whether it takes requests: not before others complete when there are too many, and not while it is paused. */
+  get #takes(): boolean {
+    return this.#inFlight < MAX_IN_FLIGHT && !this.channel.paused;
   }
 
   /** Whether completions come as callbacks of libuv's, which a loop that does not return to it never sees. */
@@ -127,17 +136,24 @@ export class AttachedDevice implements RequestOwner {
   /** Begins to serve queues. The caller gives the device a turn: what the driver made available before sent no kick. */
   start(queues: readonly ServedQueue[]): void {
     this.#queues.add(queues);
-    this.#resuming.push(...queues.filter(({ virtqueue }) => virtqueue.resubmissions > 0));
+    // What was taken elsewhere and not completed is done again before anything new.
+    for (const queue of queues) {
+      for (const head of queue.virtqueue.takenOver) {
+        this.#queues.keep(queue, { head, order: this.#nextOrder() });
+      }
+    }
   }
 
   /**
    * Takes no request from these queues any more.
-   * @returns a promise that resolves when none of theirs is in flight and all are published
+   * @returns a promise that resolves when none of theirs is in flight and all are published but those that are kept
    */
   stop(indexes: readonly number[]): Promise<void> {
     this.#queues.drain(indexes);
     this.#publish();
-    if (this.#queues.drained) return Promise.resolve();
+    if (this.#drained) return Promise.resolve();
+    // What is to be done again is done before, unless that has to wait.
+    if (this.#queues.keeps) this.#host.attend(this);
     return new Promise((resolve) => {
       this.#onDrained = resolve;
     });
@@ -150,9 +166,16 @@ export class AttachedDevice implements RequestOwner {
   }
 
   /** Lets go of the queues that have been drained. @returns where each of them stands */
-  release(): { index: number; state: VirtqueueState }[] {
-    const states = this.#queues.release();
+  release(fate: KeptFate): { index: number; state: VirtqueueState }[] {
     this.#onDrained = undefined;
+    if (fate !== 'carry') {
+      for (const queue of this.#queues.draining) {
+        if (fate === 'fail') for (const { head } of queue.kept) this.#failKept(queue, head);
+        queue.kept.length = 0;
+      }
+      this.#publish();
+    }
+    const states = this.#queues.release();
     // Nothing refers to guest memory any more that may be unmapped next.
     if (this.#queues.length === 0) this.#pool.forgetMemory();
     return states;
@@ -161,12 +184,17 @@ export class AttachedDevice implements RequestOwner {
   /** Its queues are served no more, and nobody is waited for: the iothread ends. */
   letGo(): void {
     this.#queues.letGo();
+    this.#ioErrors.close();
+  }
+
+  /** Detached: its queues have been stopped before. */
+  end(): void {
+    this.#ioErrors.close();
   }
 
   /** Gives up on what is in flight, for good: late completions are dropped. @returns how many requests there are */
   abandon(): number {
     this.#abandoned = true;
-    this.#resuming.length = 0;
     this.#pool.revoke();
     return this.#inFlight;
   }
@@ -184,21 +212,18 @@ export class AttachedDevice implements RequestOwner {
   /** The loop stops watching. @returns whether there is something to do already, of which it would hear nothing */
   arm(): boolean {
     // Kicks are of no use while nothing can be taken.
-    const more = !this.#full && (this.#resuming.length > 0 || this.#queues.arm());
+    const more = this.#takes && (this.#queues.arm() || this.#queues.keeps);
     return (this.#inFlight > 0 && this.driver.arm?.() === true) || more;
   }
 
   /** Whether a turn would find something to do: a quick look. */
   stirs(): boolean {
-    return (
-      (!this.#full && (this.#resuming.length > 0 || this.#queues.stir())) ||
-      (this.#inFlight > 0 && this.driver.hasReady?.() === true)
-    );
+    return (this.#takes && this.#queues.stir()) || (this.#inFlight > 0 && this.driver.hasReady?.() === true);
   }
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || (!this.#full && this.#queues.haveAvailable());
+    return this.stirs() || (this.#takes && (this.#queues.haveAvailable() || this.#queues.keeps));
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */
@@ -229,15 +254,20 @@ export class AttachedDevice implements RequestOwner {
 
   /** Fills `#batch` with requests that go to the driver; guests' mistakes are answered on the spot. */
   #popBatch(nowNs: number): number {
+    if (this.channel.paused) {
+      this.#endDrain();
+      return 0;
+    }
     const queues = this.#queues;
     let left = Math.min(this.#host.crowded ? CROWDED_BATCH : BATCH, MAX_IN_FLIGHT - this.#inFlight);
     let count = 0;
-    for (; this.#resuming.length > 0 && left > 0; left--) {
-      const queue = this.#resuming[0]!;
+    for (; left > 0 && queues.keeps; left--) {
+      const queue = queues.firstToDoAgain()!;
+      const { head, order } = queues.takeKept(queue);
       const request = this.#pool.take();
-      if (this.#accept(request, queue, queue.virtqueue.resubmit(request), nowNs))
-        this.#batch[count++] = request;
-      if (queue.virtqueue.resubmissions === 0) this.#resuming.shift();
+      request.order = order;
+      const popped = queue.virtqueue.popAgain(head, request);
+      if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
     }
     for (let i = 0; i < queues.length && left > 0; i++) {
       const queue = queues.inTurn(i);
@@ -250,6 +280,7 @@ export class AttachedDevice implements RequestOwner {
           break;
         }
         left--;
+        request.order = this.#nextOrder();
         if (this.#accept(request, queue, popped, nowNs)) this.#batch[count++] = request;
       }
     }
@@ -266,6 +297,10 @@ export class AttachedDevice implements RequestOwner {
     if (request.settled === -1) return true;
     this.#answer(request, request.settled);
     return false;
+  }
+
+  #nextOrder(): number {
+    return (this.#popped = (this.#popped + 1) | 0);
   }
 
   /** Its requests in flight complete; nothing is taken from it before it is started anew. */
@@ -372,8 +407,61 @@ export class AttachedDevice implements RequestOwner {
   /** A request that the driver has done: its outcome, and a place among those to be booked. */
   #settle(request: BlockRequest, status: BlockStatus): void {
     request.settled = status;
+    if (status === VIRTIO_BLK_S_IOERR) {
+      this.#failed(request);
+      return;
+    }
     this.#done[this.#doneCount++] = request;
     this.#push(request, status);
+  }
+
+  /** A request that the driver has failed: the guest is told, or not, or it is kept and the device paused. */
+  #failed(request: BlockRequest): void {
+    const { operation, errorCode } = request;
+    const action = actionOn(this.#policies, operation, errorCode);
+    const nospace = isNoSpace(errorCode);
+    const paused = action === 'stop' && this.channel.pause(nospace ? 'nospace' : 'failed');
+    this.#ioErrors.add({
+      operation: operationName(operation),
+      action,
+      errorCode: errorCode === '' ? 'EIO' : errorCode,
+      nospace,
+      paused,
+    });
+    if (action === 'stop') {
+      this.#keep(request);
+      return;
+    }
+    this.#done[this.#doneCount++] = request;
+    if (action === 'report') {
+      this.#push(request, VIRTIO_BLK_S_IOERR);
+      return;
+    }
+    // A guest takes what it is given for what it has read: not what its memory happened to hold.
+    if (operation === BlockOperation.READ) request.data.zero();
+    this.#push(request, VIRTIO_BLK_S_OK);
+  }
+
+  #keep(request: BlockRequest): void {
+    const { head, order } = request;
+    this.#queues.keep(this.#queues.at(request.queueIndex)!, { head, order });
+    this.dispatcher.learn(request, VIRTIO_BLK_S_IOERR, request.submittedNs);
+    this.#pool.release(request);
+    this.#inFlight--;
+    this.#endDrain();
+  }
+
+  /** The guest is told after all. */
+  #failKept(queue: ServedQueue, head: number): void {
+    const request = this.#pool.take();
+    const nowNs = this.#host.nowNs();
+    // What has become of it meanwhile may be a guest's mistake: that has its own answer.
+    if (!this.#accept(request, queue, queue.virtqueue.popAgain(head, request), nowNs)) return;
+    request.sync = false;
+    request.submittedNs = nowNs;
+    request.settled = VIRTIO_BLK_S_IOERR;
+    this.#done[this.#doneCount++] = request;
+    this.#push(request, VIRTIO_BLK_S_IOERR);
   }
 
   /** A request's outcome: status byte and used ring. */
@@ -381,11 +469,19 @@ export class AttachedDevice implements RequestOwner {
     this.#queues.at(request.queueIndex)!.virtqueue.push(request.head, writeStatus(request, status));
     this.#unpublished = true;
     this.#inFlight--;
-    if (this.#onDrained !== undefined && this.#queues.drained) {
-      this.#publish();
-      this.#onDrained();
-      this.#onDrained = undefined;
-    }
+    this.#endDrain();
+  }
+
+  /** Whether nothing is in flight of queues that are being drained, but for what is kept in a pause. */
+  get #drained(): boolean {
+    return this.#queues.areDrained(this.channel.paused);
+  }
+
+  #endDrain(): void {
+    if (this.#onDrained === undefined || !this.#drained) return;
+    this.#publish();
+    this.#onDrained();
+    this.#onDrained = undefined;
   }
 
   /** Shows the driver's side what has completed, and books it then. @returns whether anything had */

@@ -1,6 +1,7 @@
 import { DRIVER_ERROR_CHANNEL, type DriverErrorMessage } from '@iothreads/backends';
 import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
+import type { IOErrorReport } from './io-error-reports.js';
 
 /** Why a disk failed a request, as the owner of the runtime hears of it. */
 export interface DriverErrorReport {
@@ -10,6 +11,10 @@ export interface DriverErrorReport {
   /** Reports that were left out since the last one: a disk that fails everything must not flood anybody. */
   readonly suppressed: number;
 }
+
+/** What an iothread tells without being asked. */
+export type WorkerReport =
+  { readonly driverError: DriverErrorReport } | { readonly device: string; readonly ioError: IOErrorReport };
 
 export const REPORTS_PER_SECOND = 10;
 
@@ -31,8 +36,14 @@ export function sendDriverErrors(port: MessagePort): void {
     }
     sent++;
     const message = error instanceof Error ? error.message : String(error);
-    const report: DriverErrorReport = { driver, operation, message, suppressed };
+    const report: WorkerReport = { driverError: { driver, operation, message, suppressed } };
     suppressed = 0;
     port.postMessage(report);
   });
+}
+
+/** Sends what has become of a device's request that its disk failed; how many are sent is seen to before. */
+export function sendIOError(port: MessagePort, device: string, ioError: IOErrorReport): void {
+  const report: WorkerReport = { device, ioError };
+  port.postMessage(report);
 }

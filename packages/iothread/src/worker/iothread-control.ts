@@ -1,4 +1,4 @@
-import { openDrive, type PreparedDrive } from '@iothreads/backends';
+import { type BlockDriverContext, openDrive, type PreparedDrive } from '@iothreads/backends';
 import {
   type BlockLimits,
   hasFeature,
@@ -13,9 +13,11 @@ import {
 } from '@iothreads/core';
 import { threadId } from 'node:worker_threads';
 import { nowNs } from '../clock.js';
+import { inTime, LATE } from '../in-time.js';
 import { IOThreadError } from '../iothread-error.js';
 import { BlockStatistics } from '../shared/block-statistics.js';
 import { DeviceChannel, type DevicePort } from '../shared/device-channel.js';
+import type { ErrorPolicies } from '../shared/error-policies.js';
 import { LoopStatistics } from '../shared/loop-statistics.js';
 import { WakeSlot } from '../shared/wake-slots.js';
 import { AttachedDevice } from './attached-device.js';
@@ -23,11 +25,12 @@ import { ChannelNotifier } from './channel-notifier.js';
 import type { DispatchMode } from './dispatcher.js';
 import { EventfdNotifier, type QueueEventfds } from './eventfd-notifier.js';
 import { EventLoop } from './event-loop.js';
+import type { IOErrorReport } from './io-error-reports.js';
 import { loadLinux } from './load-linux.js';
 import { type MappedRegion, openMemory } from './mapped-memory.js';
 import type { QueueNotifier } from './queue-notifier.js';
 import { RequestTrace } from './request-trace.js';
-import type { ServedQueue } from './served-queues.js';
+import type { KeptFate, ServedQueue } from './served-queues.js';
 
 /** What a worker needs to become an iothread. */
 export interface IOThreadStart {
@@ -45,6 +48,7 @@ export interface AttachRequest {
   readonly port: DevicePort;
   readonly statisticsBuffer: SharedArrayBuffer;
   readonly dispatchMode: DispatchMode;
+  readonly policies: ErrorPolicies;
 }
 
 /** A queue to serve, and where to go on in it. */
@@ -94,29 +98,23 @@ async function openInflight(address: number | undefined, size: number): Promise<
   return new InflightTable(viewOf(address, InflightTable.bytesFor(size)), 0, size);
 }
 
-const LATE = Symbol('late');
-
-/** What the promise settles with, or `LATE` when that takes longer than `timeoutMs`. */
-async function inTime<Result>(promise: Promise<Result>, timeoutMs: number): Promise<Result | typeof LATE> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, LATE);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** The control plane of an iothread, on its own thread. Every method is one message there and one back. */
 export class IOThreadControl {
   readonly #loop: EventLoop;
   readonly #devices = new Map<string, AttachedDevice>();
   readonly #onStop: () => void;
+  readonly #onIOError: (id: string, report: IOErrorReport) => void;
+  readonly #outlives: BlockDriverContext['outlives'];
 
-  constructor(start: IOThreadStart, onStop: () => void) {
+  constructor(
+    start: IOThreadStart,
+    onStop: () => void,
+    onIOError: (id: string, report: IOErrorReport) => void,
+    outlives?: BlockDriverContext['outlives'],
+  ) {
     this.#onStop = onStop;
+    this.#onIOError = onIOError;
+    this.#outlives = outlives;
     this.#loop = new EventLoop({
       nowNs,
       polling: start.polling,
@@ -131,7 +129,7 @@ export class IOThreadControl {
     const attend = (): void => {
       if (device !== undefined) this.#loop.kicked(device);
     };
-    const driver = await openDrive(request.drive, { nowNs, attend });
+    const driver = await openDrive(request.drive, { nowNs, attend, outlives: this.#outlives });
     device = new AttachedDevice({
       id: request.id,
       driver,
@@ -140,6 +138,10 @@ export class IOThreadControl {
       host: this.#loop,
       statistics: new BlockStatistics(request.statisticsBuffer),
       limits: request.limits,
+      policies: request.policies,
+      onIOError: (report) => {
+        this.#onIOError(request.id, report);
+      },
     });
     device.dispatcher.mode = request.dispatchMode;
     this.#devices.set(request.id, device);
@@ -161,7 +163,7 @@ export class IOThreadControl {
           inflight: await openInflight(inflightAddress, addresses.size),
         });
         const notifier = await this.#notifier(device, index, eventfds);
-        queues.push({ index, virtqueue, notifier, reported: false, wanted: false });
+        queues.push({ index, virtqueue, notifier, kept: [], reported: false, wanted: false });
       }
     } catch (error) {
       for (const { notifier } of queues) notifier.close();
@@ -169,6 +171,11 @@ export class IOThreadControl {
     }
     device.start(queues);
     this.#loop.attend(device);
+  }
+
+  /** The device takes requests again after a pause. */
+  goOn(id: string): void {
+    this.#loop.attend(this.#device(id));
   }
 
   async #notifier(
@@ -196,6 +203,7 @@ export class IOThreadControl {
 
   /**
    * Takes no more requests from these queues and waits for those in flight.
+   * @param kept what becomes of requests that are kept because the disk has failed them
    * @throws IOThreadError `ERR_DRAIN_TIMEOUT` when some are left after `timeoutMs`, unless they are to be abandoned
    */
   async stopQueues(
@@ -203,6 +211,7 @@ export class IOThreadControl {
     indexes: readonly number[],
     timeoutMs: number,
     whenLate: WhenLate,
+    kept: KeptFate,
   ): Promise<StoppedQueues> {
     const device = this.#device(id);
     let abandoned = 0;
@@ -220,7 +229,7 @@ export class IOThreadControl {
       }
       abandoned = device.abandon();
     }
-    return { states: device.release(), abandoned };
+    return { states: device.release(kept), abandoned };
   }
 
   /**
@@ -231,6 +240,7 @@ export class IOThreadControl {
     const device = this.#device(id);
     this.#devices.delete(id);
     this.#loop.remove(device);
+    device.end();
     if ((await inTime(device.driver.close(), timeoutMs)) === LATE) {
       throw new IOThreadError(
         'ERR_DRAIN_TIMEOUT',

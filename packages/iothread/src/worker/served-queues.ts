@@ -1,12 +1,24 @@
 import type { Virtqueue, VirtqueueState } from '@iothreads/core';
 import type { QueueNotifier } from './queue-notifier.js';
 
+/** A request that the disk has failed and that is to be done again: all that is left of it. */
+export interface KeptRequest {
+  readonly head: number;
+  /** `BlockRequest.order`. */
+  readonly order: number;
+}
+
+/** What becomes of requests that are kept when their queue stops: they go with it, or are failed, or nobody hears of them again. */
+export type KeptFate = 'carry' | 'fail' | 'drop';
+
 /** A queue of a device that this iothread serves. */
 export interface ServedQueue {
   /** Its index on the device. */
   readonly index: number;
   readonly virtqueue: Virtqueue;
   readonly notifier: QueueNotifier;
+  /** In their order; none of them is in flight. */
+  readonly kept: KeptRequest[];
   /** Its driver's side has been told that it is broken. */
   reported: boolean;
   /** Its driver wants to be interrupted for what was published last. */
@@ -24,6 +36,8 @@ export class ServedQueues {
   #first = 0;
   /** Whether the rings ask for kicks; so they do when they are fresh. */
   #armed = true;
+  /** Whether any of them keeps a request. */
+  #keeps = false;
 
   /** How many requests are taken from. */
   get length(): number {
@@ -56,10 +70,10 @@ export class ServedQueues {
     this.#serve(this.#queues.filter(({ index }) => !indexes.includes(index)));
   }
 
-  /** Whether nothing is in flight of those that are being drained. */
-  get drained(): boolean {
-    for (const { virtqueue } of this.#draining) {
-      if (virtqueue.inFlight > 0 || virtqueue.resubmissions > 0) return false;
+  /** Whether nothing is in flight of those that are being drained, `butKept` or nothing at all. */
+  areDrained(butKept: boolean): boolean {
+    for (const { virtqueue, kept } of this.#draining) {
+      if (virtqueue.inFlight > (butKept ? kept.length : 0)) return false;
     }
     return true;
   }
@@ -71,14 +85,59 @@ export class ServedQueues {
     this.#serve(queues);
   }
 
-  /** Lets go of those that have been drained. @returns where each of them stands */
+  /** Those that nothing is taken from any more. */
+  get draining(): readonly ServedQueue[] {
+    return this.#draining;
+  }
+
+  /** Keeps a request that has failed, for `firstToDoAgain`. */
+  keep(queue: ServedQueue, request: KeptRequest): void {
+    const { kept } = queue;
+    let at = kept.length;
+    // They fail in about the order in which they came.
+    while (at > 0 && before(request, kept[at - 1]!)) at--;
+    kept.splice(at, 0, request);
+    this.#lookForKept();
+  }
+
+  /** Whether there is a `firstToDoAgain`. */
+  get keeps(): boolean {
+    return this.#keeps;
+  }
+
+  /** The queue whose first kept request came before all others that are kept, those that are being drained included. */
+  firstToDoAgain(): ServedQueue | undefined {
+    let first: ServedQueue | undefined;
+    for (const queue of this.#byIndex) {
+      if (queue === undefined || queue.kept.length === 0) continue;
+      if (first === undefined || before(queue.kept[0]!, first.kept[0]!)) first = queue;
+    }
+    return first;
+  }
+
+  /** The queue's first kept request, to be done again. */
+  takeKept(queue: ServedQueue): KeptRequest {
+    const request = queue.kept.shift()!;
+    this.#lookForKept();
+    return request;
+  }
+
+  #lookForKept(): void {
+    this.#keeps = this.#byIndex.some((queue) => queue !== undefined && queue.kept.length > 0);
+  }
+
+  /** Lets go of those that have been drained. @returns where each of them stands, and which requests are kept */
   release(): { index: number; state: VirtqueueState }[] {
-    const states = this.#draining.map(({ index, virtqueue }) => ({ index, state: virtqueue.state }));
+    const states = this.#draining.map(({ index, virtqueue, kept }) => ({
+      index,
+      state: kept.length === 0 ? virtqueue.state : { ...virtqueue.state, held: kept.map(({ head }) => head) },
+    }));
     for (const { index, notifier } of this.#draining) {
       notifier.close();
       this.#byIndex[index] = undefined;
     }
     this.#draining = [];
+    this.#lookForKept();
     return states;
   }
 
@@ -92,6 +151,7 @@ export class ServedQueues {
     this.#first = 0;
     // Some of them may ask for kicks.
     this.#armed = true;
+    this.#lookForKept();
   }
 
   /** Whether one was kicked since the last call. */
@@ -146,3 +206,6 @@ export class ServedQueues {
     for (const { wanted, notifier } of this.#draining) if (wanted) notifier.interrupt();
   }
 }
+
+/** 32 bits wrap around; requests that are kept are nowhere near half of that apart. */
+const before = (a: KeptRequest, b: KeptRequest): boolean => ((a.order - b.order) | 0) < 0;

@@ -4,6 +4,7 @@ import { closeFd } from '../file-descriptor.js';
 import { checked, lastErrno, syscall6 } from '../libc.js';
 import { errnoName, LinuxError } from '../linux-error.js';
 import { MemoryMap, viewOf } from '../memory-map.js';
+import { createSocketPair } from '../socket-pair.js';
 import {
   CQ_OFF_CQES,
   CQ_OFF_FLAGS,
@@ -60,6 +61,7 @@ import {
   SYS_IO_URING_REGISTER,
   SYS_IO_URING_SETUP,
 } from './io-uring-layout.js';
+import type { RingRemains } from './ring-remains.js';
 
 /** Set-up flags, the best first: what an older kernel refuses with EINVAL, the next line does without. */
 const SETUPS = [
@@ -71,6 +73,8 @@ const NEEDED_FEATURES = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FE
 
 /** Files that can be registered at a time. */
 const MAX_REGISTERED_FILES = 1024;
+/** EBUSY: completions have overflown; EAGAIN: short of memory; EINTR: a signal. */
+const RETRIED = new Set(['EINTR', 'EAGAIN', 'EBUSY', 'errno 0']);
 /** Times that the kernel is asked again when it can't take entries for the moment. */
 const MAX_RETRIES = 100;
 
@@ -107,6 +111,9 @@ export class IoUring {
   #armed = false;
   #tail: number;
   #prepared = 0;
+  /** Submitted, and not reaped. */
+  #inFlight = 0;
+  #guardFd = -1;
   #headSeen: number;
   readonly #fileUpdate = new NativeBuffer(32);
   readonly #fileTable: NativeBuffer;
@@ -153,8 +160,10 @@ export class IoUring {
       this.#headSeen = this.#ring32[this.#cqHead]!;
       this.#fileTable = new NativeBuffer(4 * MAX_REGISTERED_FILES);
       this.#registerTable();
+      this.#registerGuard();
       this.#registerEventfd();
     } catch (error) {
+      if (this.#guardFd !== -1) closeFd(this.#guardFd);
       closeFd(this.eventFd);
       closeFd(fd);
       throw error;
@@ -205,6 +214,24 @@ export class IoUring {
     );
     if (result === -1) return;
     for (let i = MAX_REGISTERED_FILES - 1; i >= 0; i--) this.#freeFiles.push(i);
+  }
+
+  /**
+   * The kernel lets go of a ring's files when nothing is in flight in it any more, whoever has closed it: one of them is an end of
+   * a pair of sockets that nobody else has, and the other end hangs up then.
+   */
+  #registerGuard(): void {
+    const [kept, given] = createSocketPair();
+    const file = this.registerFile(given);
+    closeFd(given);
+    if (file.flags === IOSQE_FIXED_FILE) this.#guardFd = kept;
+    else closeFd(kept);
+  }
+
+  /** What is left of the ring if its thread ends without closing it: for `buryRing`, on another thread. */
+  get remains(): RingRemains {
+    const mappings = [this.#rings, this.#sqeMap].map(({ address, byteLength }) => ({ address, byteLength }));
+    return { fd: this.fd, eventFd: this.eventFd, guardFd: this.#guardFd, mappings };
   }
 
   /**
@@ -321,13 +348,13 @@ export class IoUring {
       );
       if (taken > 0) {
         this.#prepared -= taken;
+        this.#inFlight += taken;
         retry = 0;
         continue;
       }
       const errno = taken === -1 ? lastErrno() : 0;
       const name = errnoName(errno);
-      // EBUSY: completions have overflown; EAGAIN: short of memory; EINTR: a signal.
-      if (retry >= MAX_RETRIES || !['EINTR', 'EAGAIN', 'EBUSY', 'errno 0'].includes(name)) {
+      if (retry >= MAX_RETRIES || !RETRIED.has(name)) {
         throw new LinuxError('io_uring_enter', errno);
       }
     }
@@ -370,9 +397,21 @@ export class IoUring {
       // The place is free before the handler runs: it may submit, and the kernel may need it.
       this.#headSeen = head;
       Atomics.store(ring, this.#cqHead, head);
+      this.#inFlight--;
       handler(userData, result);
     }
     return count;
+  }
+
+  /** Blocks this thread until nothing is in flight; what completes is passed to nobody. For a thread that is about to end. */
+  drain(): void {
+    this.withdraw();
+    while (this.#inFlight > 0) {
+      // Submits nothing, waits for one; memory that entries point to is still there.
+      const entered = syscall6(SYS_IO_URING_ENTER, this.fd, 0, 1, IORING_ENTER_GETEVENTS, 0, 0);
+      if (entered === -1 && !RETRIED.has(errnoName(lastErrno()))) return;
+      this.reap(() => undefined);
+    }
   }
 
   /** Lets the kernel post what it has put off. */
@@ -387,6 +426,7 @@ export class IoUring {
     this.#sqeMap.unmap();
     closeFd(this.fd);
     closeFd(this.eventFd);
+    if (this.#guardFd !== -1) closeFd(this.#guardFd);
   }
 }
 

@@ -41,13 +41,19 @@ Values are key=value lists, where ',,' is a comma, or JSON objects.
            [,writable=on|off][,writethrough=on|off]
            [,logical-block-size=512|1024|2048|4096][,num-queues=<n>]
            [,iothread=<id>][,fixed-iothread=on|off]
+           [,werror=report|ignore|enospc|stop][,rerror=report|ignore|stop]
                          serve a node at a UNIX domain socket, or at a
                          listening socket that was inherited; only its owner
                          may connect, unless addr.mode says otherwise;
                          iothread.0=<id>,iothread.1=<id> spreads the queues
                          over several iothreads, no iothread means one of the
                          daemon's own; without num-queues a front end gets as
-                         many queues as it asks for
+                         many queues as it asks for;
+                         werror and rerror say what becomes of writes and reads
+                         that the disk fails: the guest is told (report), or
+                         told that all is well (ignore), or the export pauses
+                         until QMP's cont (stop); enospc pauses where there is
+                         no space left, and reports the rest
 
   --object iothread,id=<id>[,poll-max-ns=<ns>][,poll-grow=<n>]
            [,poll-shrink=<n>][,aio-max-batch=<n>]

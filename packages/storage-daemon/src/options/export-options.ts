@@ -1,4 +1,5 @@
 import type { OptionWords } from '@iothreads/backends/blockdev';
+import type { ReadErrorPolicy, WriteErrorPolicy } from '@iothreads/iothread';
 import * as v from 'valibot';
 import { fields } from './check-options.js';
 import { fileMode, inBothDialects, isWellFormedId, MAX_ID_LENGTH, textThat } from './scalars.js';
@@ -20,6 +21,9 @@ export interface ExportOptions {
   readonly iothread?: string | readonly string[] | undefined;
   /** The export must not be moved to another iothread. */
   readonly 'fixed-iothread'?: boolean | undefined;
+  /** What becomes of a write that the disk fails; 'auto' is the default, 'report'. */
+  readonly werror?: WriteErrorPolicy | 'auto' | undefined;
+  readonly rerror?: ReadErrorPolicy | 'auto' | undefined;
 }
 
 export const MAX_QUEUES = 256;
@@ -85,5 +89,8 @@ function exportSchema(scalars: OptionWords): v.GenericSchema<unknown, ExportOpti
       ),
     ),
     'fixed-iothread': v.optional(onOff),
+    // The runtime's lists, which stay unloaded until they are needed.
+    werror: v.optional(choice(['report', 'ignore', 'enospc', 'stop', 'auto'])),
+    rerror: v.optional(choice(['report', 'ignore', 'stop', 'auto'])),
   });
 }

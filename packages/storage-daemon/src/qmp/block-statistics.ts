@@ -64,6 +64,7 @@ export function exportStatistics(report: BlockStatsReport): object {
     iothreads: report.iothreads,
     sync: OUR_KINDS.reduce((total, kind) => total + report[kind].sync, 0),
     async: OUR_KINDS.reduce((total, kind) => total + report[kind].async, 0),
+    'io-status': report.ioStatus,
     'invalid-requests': report.invalid,
     'driver-mistakes': report.driverMistakes,
     kinds: Object.fromEntries(

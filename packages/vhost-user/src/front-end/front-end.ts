@@ -112,8 +112,9 @@ export class VhostUserFrontEnd {
   /**
    * Goes on with the back end that listens there now, after the one before has gone: with the same memory and queues, and with
    * what was in flight. @throws as `connect`; it can be tried again
+   * @param base what it says of where a queue goes on; default: the used index
    */
-  async reconnect(path: string): Promise<void> {
+  async reconnect(path: string, base: (queue: FrontEndQueue) => number = usedIdxOf): Promise<void> {
     this.requests.close();
     await this.configChanges?.close();
     this.requests = FrontEndRequests.connect(path);
@@ -121,9 +122,7 @@ export class VhostUserFrontEnd {
     await this.#shareMemory();
     await this.#trackInflight();
     // What is behind the used index is in flight, or has not been taken: the region tells which, the back end counts on.
-    for (const { index, driver } of this.queues) {
-      await this.startQueue(index, Atomics.load(driver.queue.ring.used16, RING_IDX));
-    }
+    for (const queue of this.queues) await this.startQueue(queue.index, base(queue));
   }
 
   /** Guest memory, and who hands it out. */
@@ -315,3 +314,5 @@ export class VhostUserFrontEnd {
     this.inflight = undefined;
   }
 }
+
+const usedIdxOf = ({ driver }: FrontEndQueue): number => Atomics.load(driver.queue.ring.used16, RING_IDX);

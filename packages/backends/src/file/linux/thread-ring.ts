@@ -11,6 +11,7 @@ import {
   type RingFile,
 } from '@iothreads/linux';
 import { AllocateMode, FileCall, type CallSequence } from '../call-sequence.js';
+import type { BlockDriverContext } from '../../block-driver.js';
 import { TransferGate } from '../transfer-gate.js';
 import { BouncePool } from './bounce-pool.js';
 import { hostAddress } from './host-address.js';
@@ -41,6 +42,7 @@ export class ThreadRing {
   readonly bounces = new BouncePool();
   readonly #ring = new IoUring(ENTRIES);
   readonly #watch: ReadableWatch;
+  readonly #closing: (() => void) | undefined;
   readonly #vector = new IoVector(VECTOR_CAPACITY);
   readonly #users = new Set<RingUser>();
   /** All there are, by the number that their entries carry; those that are free. */
@@ -54,13 +56,15 @@ export class ThreadRing {
   #orphans = 0;
 
   /** The ring of this thread, made for its first user. @throws LinuxError where io_uring can't be had */
-  static join(user: RingUser): ThreadRing {
-    const ring = (ThreadRing.#current ??= new ThreadRing());
+  static join(user: RingUser, { outlives }: BlockDriverContext): ThreadRing {
+    const ring = (ThreadRing.#current ??= new ThreadRing(outlives));
     ring.#users.add(user);
     return ring;
   }
 
-  private constructor() {
+  private constructor(outlives: BlockDriverContext['outlives']) {
+    this.#closing = outlives?.(this.#ring.remains);
+    process.once('exit', this.#onExit);
     this.#watch = new ReadableWatch(this.#ring.eventFd, this.#onReadable);
     // Whoever waits for a request has something of its own that keeps the thread alive.
     this.#watch.unref();
@@ -198,10 +202,20 @@ export class ThreadRing {
     if (this.#orphans > 0) this.flush();
   };
 
+  /**
+   * A disk of a user's ends the thread, by an exit or an error. Memory of its own that the kernel works in, bounces for direct I/O,
+   * is given back with the thread: nothing may be in flight then. (Threads that are terminated from outside have no such moment.)
+   */
+  readonly #onExit = (): void => {
+    this.#ring.drain();
+  };
+
   #closeWhenIdle(): void {
     if (this.#users.size > 0 || this.#idle.length < this.#transfers.length || this.#flushing) return;
     if (ThreadRing.#current === this) ThreadRing.#current = undefined;
+    process.off('exit', this.#onExit);
     this.#watch.close();
+    this.#closing?.();
     this.#ring.close();
   }
 }

@@ -20,7 +20,7 @@ export class UringFileDriver extends LinuxFileDriver implements RingUser {
   constructor(prepared: PreparedDrive<FileDriverState>, context: BlockDriverContext) {
     super(prepared);
     this.attend = context.attend;
-    this.#ring = ThreadRing.join(this);
+    this.#ring = ThreadRing.join(this, context);
     const { fd, direct } = prepared.state;
     const fds = new Set([fd, direct?.bufferedFd ?? fd]);
     this.#files = new Map([...fds].map((each) => [each, this.#ring.registerFile(each)]));

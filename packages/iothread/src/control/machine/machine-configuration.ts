@@ -107,5 +107,7 @@ function deviceOptions(
     queueSize: device['queue-size'],
     ...(serial === undefined ? {} : { serial }),
     logicalBlockSize: device['logical-block-size'],
+    ...(device.werror === 'auto' ? {} : { werror: device.werror }),
+    ...(device.rerror === 'auto' ? {} : { rerror: device.rerror }),
   };
 }

@@ -10,6 +10,12 @@ import {
   MIN_QUEUE_SIZE,
   WELL_FORMED_ID,
 } from '../configuration-limits.js';
+import {
+  READ_ERROR_POLICIES,
+  type ReadErrorPolicy,
+  WRITE_ERROR_POLICIES,
+  type WriteErrorPolicy,
+} from '../../shared/error-policies.js';
 import { machineWords, oneOf } from './machine-words.js';
 
 /** QEMU's object `iothread`. */
@@ -36,6 +42,8 @@ export interface MachineDevice {
   readonly 'queue-size'?: number | undefined;
   readonly serial?: string | undefined;
   readonly 'logical-block-size'?: number | undefined;
+  readonly werror?: WriteErrorPolicy | 'auto' | undefined;
+  readonly rerror?: ReadErrorPolicy | 'auto' | undefined;
 }
 
 /** Iothreads, drives and the devices that bring them together, in QEMU's names. All of it can be JSON. */
@@ -47,7 +55,7 @@ export interface Machine {
   readonly devices?: readonly MachineDevice[] | undefined;
 }
 
-const { text, integer, fields } = machineWords;
+const { text, integer, choice, fields } = machineWords;
 
 const id = (description: string): v.GenericSchema<unknown, string> =>
   v.pipe(text, WELL_FORMED_ID, v.description(description));
@@ -149,6 +157,22 @@ const device = v.pipe(
         v.description('The size of its blocks as the driver sees them, bytes.'),
       ),
       512,
+    ),
+    werror: v.optional(
+      v.pipe(
+        choice([...WRITE_ERROR_POLICIES, 'auto']),
+        v.description(
+          'What becomes of a write that the disk fails: the guest is told, or not, or the device pauses; enospc, or auto, pauses where there is no space left.',
+        ),
+      ),
+      'auto',
+    ),
+    rerror: v.optional(
+      v.pipe(
+        choice([...READ_ERROR_POLICIES, 'auto']),
+        v.description('What becomes of a read that the disk fails; auto is report.'),
+      ),
+      'auto',
     ),
   }),
   v.metadata({ oneOf: [{ required: ['iothread'] }, { required: ['iothread-vq-mapping'] }] }),

@@ -20,11 +20,18 @@ export const exportCommands: Commands = {
   ),
 
   'query-block-exports': command(NONE, ({ exports }) =>
-    exports.list().map(({ id, options, node }) => ({
+    exports.list().map(({ id, options, node, server }) => ({
       id,
       type: options.type,
       'node-name': node.name,
       'shutting-down': false,
+      // QEMU has it of a drive that a guest's device uses.
+      'io-status': server.ioStatus,
     })),
   ),
+
+  // QEMU's goes on with the whole machine.
+  cont: command(fields({ id: v.optional(text) }), async ({ exports }, { id }) => {
+    await exports.continue(id);
+  }),
 };

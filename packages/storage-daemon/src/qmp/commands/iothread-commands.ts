@@ -21,6 +21,7 @@ export const iothreadCommands: Commands = {
       'poll-shrink': report.pollShrink,
       'aio-max-batch': report.aioMaxBatch,
       'x-alive': report.alive,
+      'x-restarts': report.restarts,
       'x-poll-ns': report.pollNs,
       'x-devices': report.devices,
       'x-sync-allowed': report.syncAllowed,
