@@ -38,7 +38,7 @@ test.each(['sync', 'async'] as const)(
     runtime.on('driverError', (_, report) => errors.push(report));
     for (let round = 0; round < 50; round++) {
       expect(await statusOfWrite(guest, 1)).toBe(VIRTIO_BLK_S_OK);
-      faults.set([{ sector: 1, iotype: 'write', errno: 'ENOSPC' }]);
+      faults.set([{ sector: 1, iotype: 'write', errno: 'EROFS' }]);
       expect(await statusOfWrite(guest, 1)).toBe(VIRTIO_BLK_S_IOERR);
       expect(await statusOfWrite(guest, 2)).toBe(VIRTIO_BLK_S_OK);
       faults.set([]);
@@ -131,6 +131,21 @@ test('a device whose disk hangs can be removed, and what hung changes nothing an
   expect(new Uint8Array(buffer, 0, 512).every((byte) => byte === 0)).toBe(true);
 });
 
+test('a device that pauses for want of space goes on when the rule is gone', async () => {
+  await using runtime = new IOThreadRuntime();
+  runtime.on('ioError', () => undefined);
+  const faults = new FaultRules([{ iotype: 'write', errno: 'ENOSPC', shortSectors: 1 }]);
+  const guest = await startGuest(runtime, faults);
+  const data = new Uint8Array(1024).fill(0x5a);
+  const outcome = guest.queue.add(VIRTIO_BLK_T_OUT, 4, data);
+  guest.queue.go();
+  await until('the pause', () => guest.device.ioStatus === 'nospace');
+  faults.set([]);
+  expect(await runtime.continueDevice('vda')).toBe(true);
+  expect((await within(outcome, 'the write')).status).toBe(VIRTIO_BLK_S_OK);
+  expect(await guest.queue.read(4, 1024)).toEqual(data);
+});
+
 test('with write-through the flush behind a write can fail it', async () => {
   await using runtime = new IOThreadRuntime();
   const faults = new FaultRules([{ iotype: 'flush', once: true }]);
@@ -157,7 +172,7 @@ test('machines have them in QEMU’s words', async () => {
             driver: 'blkdebug',
             image: { driver: 'raw', file: 'd1', offset: 512 },
             'inject-error': [
-              { event: 'none', iotype: 'flush', errno: 28, once: true },
+              { event: 'none', iotype: 'flush', errno: 30, once: true },
               { sector: 3, 'delay-ns': 1000, errno: 'EROFS', probability: 1 },
             ],
           },

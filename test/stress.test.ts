@@ -1,3 +1,4 @@
+import { runDaemonStress } from '@iothreads/bench/daemon-stress';
 import { runStress } from '@iothreads/bench/stress';
 import { randomInt } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -17,6 +18,20 @@ test(`many devices on shared iothreads, everything done to them under load, ever
   });
   expect(report.requests).toBeGreaterThanOrEqual(REQUESTS);
   for (const action of ['added', 'removed', 'moved', 'drained', 'reset'] as const) {
+    expect(report[action], action).toBeGreaterThan(0);
+  }
+}, 150_000);
+
+test(`a daemon to which everything is done, every sector compared, nothing kept (SEED=${seed})`, async () => {
+  const report = await runDaemonStress({
+    seed,
+    rounds: 2,
+    durationMs: 100_000,
+    // Killed under load once.
+    roundsALife: 2,
+    directory: tmpdir(),
+  });
+  for (const action of ['requests', 'verified', 'exported', 'removed', 'connected', 'kills'] as const) {
     expect(report[action], action).toBeGreaterThan(0);
   }
 }, 150_000);

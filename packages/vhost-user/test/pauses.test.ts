@@ -1,6 +1,12 @@
 // An export that is paused, since its disk has failed a request: what its front end may do meanwhile, and what becomes of the request.
 import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_OUT } from '@iothreads/core';
-import type { Completion, FrontEndQueue, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
+import {
+  type Completion,
+  type FrontEndQueue,
+  PROTOCOL_FEATURES,
+  ProtocolFeature,
+  type VhostUserFrontEnd,
+} from '@iothreads/vhost-user/front-end';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FaultyDisk } from '../../../test/support/faulty-disk.js';
 import { until, within } from '../../../test/support/within.js';
@@ -23,7 +29,10 @@ const statuses = async (writes: Promise<Completion[]>): Promise<number[]> =>
 const all = (status: number): number[] => SECTORS.map(() => status);
 
 /** An export whose disk is full, a front end, and its writes. */
-async function paused(numQueues = 1): Promise<{
+async function paused(
+  numQueues = 1,
+  protocolFeatures = PROTOCOL_FEATURES,
+): Promise<{
   disk: FaultyDisk;
   rig: ExportRig;
   frontEnd: VhostUserFrontEnd;
@@ -33,7 +42,7 @@ async function paused(numQueues = 1): Promise<{
   const disk = new FaultyDisk();
   const rig = await ExportRig.start(disk.drive, { werror: 'enospc', numQueues });
   rig.runtime.on('ioError', () => undefined);
-  const frontEnd = await rig.connect({ ...SMALL, numQueues });
+  const frontEnd = await rig.connect({ ...SMALL, numQueues, protocolFeatures });
   const queue = frontEnd.queues[0]!;
   // All of them are in flight when the first one fails.
   disk.hold();
@@ -121,9 +130,31 @@ describe('meanwhile the front end', () => {
   });
 });
 
-test('a paused export can be closed', async () => {
-  const { rig } = await paused();
-  await within(rig.server.close(), 'its end');
+describe('a paused export can be closed', () => {
+  test('and what it has kept is left to the next one, which may have to keep it as well', async () => {
+    const { disk, rig, frontEnd, queue, writes } = await paused();
+    await within(rig.server.close(), 'its end');
+    expect(queue.inFlight).toBe(SECTORS.length);
+    rig.server = await rig.export({ werror: 'enospc' });
+    await frontEnd.reconnect(rig.path);
+    await until('the next pause', () => rig.server.ioStatus === 'nospace');
+    for (let i = 0; i < 3; i++) await rig.runtime.queryIOThreads();
+    // Kept, and in the table of what is in flight: done once for all that.
+    await frontEnd.setMemTable(frontEnd.regions);
+    disk.mend();
+    await rig.server.continue();
+    expect(await statuses(writes)).toEqual(all(VIRTIO_BLK_S_OK));
+    expect(disk.written).toEqual(SECTORS);
+    const more = writeTo(queue, [20, 21]);
+    expect(await statuses(more)).toEqual([VIRTIO_BLK_S_OK, VIRTIO_BLK_S_OK]);
+  });
+
+  test('and where the next one can not know of what it has kept, that fails', async () => {
+    const without = PROTOCOL_FEATURES & ~(1n << BigInt(ProtocolFeature.INFLIGHT_SHMFD));
+    const { rig, writes } = await paused(1, without);
+    await within(rig.server.close(), 'its end');
+    expect(await statuses(writes)).toEqual(all(VIRTIO_BLK_S_IOERR));
+  });
 });
 
 test('an export whose request hangs is closed within its deadline, and its memory stays mapped', async () => {

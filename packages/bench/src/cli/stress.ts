@@ -2,9 +2,15 @@ import { randomInt } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { exitOnSignals } from './exit-on-signals.js';
+import { type DaemonStressReport, runDaemonStress } from '../stress/daemon/daemon-stress.js';
+import type { ProcessFigures } from '../stress/daemon/process-figures.js';
 import { runStress, type StressReport } from '../stress/stress.js';
 
-const USAGE = 'npm run stress -- [--minutes N] [--seed N] [--iothreads N]\n';
+const USAGE = `npm run stress -- [--minutes N] [--seed N] [--iothreads N] [--part runtime|daemon]
+
+Half of the time is the runtime's, in this process, half the storage daemon's,
+unless --part names one of them. Default: 1 minute.
+`;
 const PROGRESS_MS = 10_000;
 
 function positive(text: string, option: string): number {
@@ -19,6 +25,7 @@ async function main(): Promise<void> {
       minutes: { type: 'string', default: '1' },
       seed: { type: 'string' },
       iothreads: { type: 'string', default: '3' },
+      part: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -26,28 +33,65 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
+  const { part } = values;
+  if (part !== undefined && part !== 'runtime' && part !== 'daemon') {
+    throw new RangeError(`--part is runtime or daemon, got '${part}'`);
+  }
   const minutes = positive(values.minutes, '--minutes');
   const seed = values.seed === undefined ? randomInt(1, 2 ** 31) : positive(values.seed, '--seed');
+  const iothreads = positive(values.iothreads, '--iothreads');
   process.stdout.write(`seed ${seed}\n`);
-  let shownMs = performance.now();
-  const report = await runStress({
-    seed,
-    requests: Infinity,
-    durationMs: minutes * 60_000,
-    iothreads: positive(values.iothreads, '--iothreads'),
-    directory: tmpdir(),
-    onProgress: (now) => {
-      if (performance.now() - shownMs < PROGRESS_MS) return;
-      shownMs = performance.now();
-      process.stdout.write(`${describe(now)}\n`);
-    },
-  });
-  process.stdout.write(`nothing lost, nothing done twice, every byte right: ${describe(report)}\n`);
+  const common = { seed, durationMs: (minutes * 60_000) / (part === undefined ? 2 : 1), directory: tmpdir() };
+  if (part !== 'daemon') {
+    const onProgress = progress(describe);
+    const report = await runStress({ ...common, requests: Infinity, iothreads, onProgress });
+    process.stdout.write(`runtime: nothing lost, nothing done twice, every byte right\n${describe(report)}`);
+  }
+  if (part !== 'runtime') {
+    const onProgress = progress(describeDaemon);
+    const report = await runDaemonStress({ ...common, rounds: Infinity, onProgress });
+    process.stdout.write('daemon: nothing lost, nothing done twice, every byte right, nothing kept\n');
+    process.stdout.write(describeDaemon(report));
+  }
 }
 
+function progress<Report>(describeIt: (report: Report) => string): (report: Report) => void {
+  let shownMs = performance.now();
+  return (report) => {
+    if (performance.now() - shownMs < PROGRESS_MS) return;
+    shownMs = performance.now();
+    process.stdout.write(describeIt(report));
+  };
+}
+
+const count = (value: number): string => value.toLocaleString('en');
+
 function describe({ requests, added, removed, moved, drained, reset }: StressReport): string {
-  const count = requests.toLocaleString('en');
-  return `${count} requests, ${added} devices added, ${removed} removed, ${moved} moves, ${drained} drains, ${reset} resets`;
+  return (
+    `  ${count(requests)} requests; devices: ${added} added, ${removed} removed,\n` +
+    `  ${moved} moved, ${drained} drained, ${reset} reset\n`
+  );
+}
+
+function describeDaemon(report: DaemonStressReport): string {
+  const { requests, bytes, verified, failed, exported, removed, moved, iothreads } = report;
+  const { connected, vanished, faults, pauses, kills, rounds, daemon, guests } = report;
+  return (
+    `  ${count(requests)} requests, ${count(Math.round(bytes / 2 ** 20))} MiB, ${count(verified)} sectors compared\n` +
+    `  exports: ${exported} added, ${removed} removed, ${moved} moved; ${iothreads} iothreads came and went\n` +
+    `  guests: ${connected} connected, ${vanished} vanished; ${kills} kills of the daemon\n` +
+    `  faults: ${faults} rules, ${count(failed)} failed requests, ${pauses} pauses\n` +
+    `  at rest, ${rounds} times: ${held('daemon', daemon)}\n` +
+    `  ${' '.repeat(`at rest, ${rounds} times: `.length)}${held('guests', guests)}\n`
+  );
+}
+
+function held(
+  what: string,
+  { first, last }: { readonly first: ProcessFigures | undefined; readonly last: ProcessFigures | undefined },
+): string {
+  if (first === undefined || last === undefined) return `${what} still warming up`;
+  return `${what} ${first.fds} → ${last.fds} fds, ${first.residentMib.toFixed(0)} → ${last.residentMib.toFixed(0)} MiB`;
 }
 
 exitOnSignals();
