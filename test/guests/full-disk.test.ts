@@ -19,15 +19,16 @@ describeGuests('a guest whose disk is full', (scene) => {
     });
     const qmp = await Qmp.connect(monitorOf(scene().directory));
     let pauses = 0;
-    let written = false;
+    const done = new AbortController();
     /** An operator who makes room a little at a time. */
-    const operate = async (): Promise<void> => {
-      for (let room = 3 * STEP_BYTES; !written;) {
+    const operate = async (stop: AbortSignal): Promise<void> => {
+      let room = 2 * STEP_BYTES;
+      while (!stop.aborted) {
         const [vda] = (await qmp.execute('query-block-exports')) as { readonly 'io-status': string }[];
         if (vda!['io-status'] === 'nospace') {
           pauses++;
-          disk.makeRoom(room);
           room += STEP_BYTES;
+          disk.makeRoom(room);
           await qmp.execute('cont');
         }
         await setTimeout(20);
@@ -56,10 +57,10 @@ describeGuests('a guest whose disk is full', (scene) => {
         `,
         answers: {
           begin: async () => {
-            operator = operate();
+            operator = operate(done.signal);
           },
           end: async () => {
-            written = true;
+            done.abort();
             await operator;
           },
         },
@@ -72,7 +73,7 @@ describeGuests('a guest whose disk is full', (scene) => {
       expect(readFileInImage(disk.filename, '/small100').toString()).toBe('file 100\n');
       expect(daemon.log).toContain("export 'vda': paused, WRITE has failed with ENOSPC");
     } finally {
-      written = true;
+      done.abort();
       await operator?.catch(() => undefined);
       qmp.close();
       await daemon.kill();
