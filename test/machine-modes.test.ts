@@ -9,7 +9,13 @@ import {
   VIRTIO_STATUS_NEEDS_RESET,
 } from '@iothreads/core';
 import { startDevice } from '@iothreads/core/testing';
-import { type BlockDevice, type DeviceOptions, type DeviceState, IOThreadRuntime } from '@iothreads/iothread';
+import {
+  type BlockDevice,
+  type DeviceOptions,
+  type DeviceState,
+  IOThreadRuntime,
+  type RuntimeOptions,
+} from '@iothreads/iothread';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,11 +29,11 @@ import { MACHINE_MODES, type MachineMode, machineMemory, MachineLine } from './s
 import { until, within } from './support/within.js';
 
 let runtime: IOThreadRuntime;
-beforeEach(async () => {
-  runtime = new IOThreadRuntime();
-  await runtime.addIOThread({ id: 'io0' });
-  await runtime.addIOThread({ id: 'io1' });
-});
+async function start(options?: RuntimeOptions): Promise<void> {
+  runtime = new IOThreadRuntime(options);
+  await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
+}
+beforeEach(() => start());
 afterEach(() => runtime.close());
 
 interface Machine {
@@ -205,7 +211,21 @@ describe.each(MACHINE_MODES)('$name', (mode) => {
     await after.settled();
   });
 
+  test('an iothread that dies during a pause takes nothing of it: it goes on with the next worker', async () => {
+    const { guest, device } = await machine(mode);
+    await guest.queue.write(5, new Uint8Array(512).fill(5));
+    await device.quiesce();
+    const read = guest.queue.read(5);
+    await killIOThread('io0');
+    await device.resume();
+    expect((await read)[0]).toBe(5);
+    expect(device.virtio.status & VIRTIO_STATUS_NEEDS_RESET).toBe(0);
+    await guest.queue.readOneByOne(10);
+  });
+
   test('what can not be served any more after a pause works again when its driver has reset it', async () => {
+    await runtime.close();
+    await start({ restart: false });
     const { guest, device } = await machine(mode);
     await guest.queue.read(0);
     await device.quiesce();

@@ -19,16 +19,15 @@ describeGuests('a guest whose disk is full', (scene) => {
     });
     const qmp = await Qmp.connect(monitorOf(scene().directory));
     let pauses = 0;
-    const done = new AbortController();
+    const written = new AbortController();
     /** An operator who makes room a little at a time. */
-    const operate = async (stop: AbortSignal): Promise<void> => {
-      let room = 2 * STEP_BYTES;
-      while (!stop.aborted) {
+    const operate = async (): Promise<void> => {
+      for (let room = 3 * STEP_BYTES; !written.signal.aborted;) {
         const [vda] = (await qmp.execute('query-block-exports')) as { readonly 'io-status': string }[];
         if (vda!['io-status'] === 'nospace') {
           pauses++;
-          room += STEP_BYTES;
           disk.makeRoom(room);
+          room += STEP_BYTES;
           await qmp.execute('cont');
         }
         await setTimeout(20);
@@ -57,10 +56,10 @@ describeGuests('a guest whose disk is full', (scene) => {
         `,
         answers: {
           begin: async () => {
-            operator = operate(done.signal);
+            operator = operate();
           },
           end: async () => {
-            done.abort();
+            written.abort();
             await operator;
           },
         },
@@ -73,7 +72,7 @@ describeGuests('a guest whose disk is full', (scene) => {
       expect(readFileInImage(disk.filename, '/small100').toString()).toBe('file 100\n');
       expect(daemon.log).toContain("export 'vda': paused, WRITE has failed with ENOSPC");
     } finally {
-      done.abort();
+      written.abort();
       await operator?.catch(() => undefined);
       qmp.close();
       await daemon.kill();

@@ -12,7 +12,7 @@ function runOutOfMemory(): void {
   globalThis.ArrayBuffer = new Proxy(OriginalArrayBuffer, {
     construct(target, args: [number]) {
       if (args[0] >= 4096) throw new RangeError('Array buffer allocation failed');
-      return Reflect.construct<[number], ArrayBuffer>(target, args);
+      return Reflect.construct(target, args);
     },
   });
 }

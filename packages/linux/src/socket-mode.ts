@@ -13,8 +13,8 @@ export function setModeBeforeBind(fd: number, mode: number): void {
   fchmodSync(fd, mode);
 }
 
-/** Gives a socket that nobody can connect to yet, since it does not listen, the rest of its mode. */
-export function setModeAfterBind(path: string, mode: number): void {
+/** Gives a socket the part of its mode that umask has taken away. Until then fewer may connect than are meant to, never more. */
+export function widenMode(path: string, mode: number): void {
   // As a bigint: see `AS_BIGINT` beside the export's listening socket.
   if ((lstatSync(path, { bigint: true }).mode & MODE_MASK) === BigInt(mode)) return;
   // Follows no link, so that nobody can have the mode of something else changed.

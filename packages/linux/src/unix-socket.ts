@@ -2,7 +2,7 @@ import { NativeBuffer } from './address-of.js';
 import { closeFd } from './file-descriptor.js';
 import { checked, lastErrno, libc } from './libc.js';
 import { errnoName, LinuxError } from './linux-error.js';
-import { setModeAfterBind, setModeBeforeBind } from './socket-mode.js';
+import { setModeBeforeBind, widenMode } from './socket-mode.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -99,8 +99,9 @@ export function listenUnix(
     setModeBeforeBind(fd, mode);
     // The kernel reads the whole structure during the call; `address` lives through it.
     checked('bind', bind(fd, address.address, SOCKADDR_UN_BYTES));
-    setModeAfterBind(path, mode);
+    // At once: whoever waits for the path connects to it.
     checked('listen', listen(fd, backlog));
+    widenMode(path, mode);
   } catch (error) {
     closeFd(fd);
     throw error;

@@ -59,8 +59,9 @@ export async function runDaemon(
   }
   if (!daemon.stopping.aborted) {
     if (supervision.supervisorPid !== undefined && detached) leaveTerminal();
-    log.write('info', `ready: ${count(daemon.exports.list().length, 'export')}`);
+    // First: whoever reads the log may kill us for it, and be surprised if that counts as a failed start.
     supervision.ready();
+    log.write('info', `ready: ${count(daemon.exports.list().length, 'export')}`);
     await aborted(daemon.stopping);
   }
   supervision.stopping();

@@ -46,6 +46,8 @@ interface Attached {
   readonly worker: WorkerThread;
   /** What it counts; nobody else writes there. */
   readonly statistics: BlockStatistics;
+  /** Queues that it may be serving: nobody else knows where these stand. */
+  readonly served: Set<number>;
 }
 
 /**
@@ -109,6 +111,11 @@ export class DevicePlacement {
     return [...this.#attached.values()].map(({ worker }) => worker).filter(({ alive }) => alive);
   }
 
+  /** Whether the iothread may be serving some of its queues. */
+  isServedBy(iothread: IOThread): boolean {
+    return (this.#attached.get(iothread)?.served.size ?? 0) > 0;
+  }
+
   /** The death of an iothread that should have the device and doesn't, if there is one. */
   missing(placement: Placement): IOThreadError | undefined {
     for (const iothread of placement.keys()) {
@@ -128,7 +135,7 @@ export class DevicePlacement {
         if (this.#attached.has(iothread)) continue;
         const worker = await iothread.worker(this.#checked.drainTimeoutMs);
         const statistics = this.#takeStatistics();
-        this.#attached.set(iothread, { worker, statistics });
+        this.#attached.set(iothread, { worker, statistics, served: new Set() });
         attached.push(iothread);
         await worker.call((control) =>
           control.attach({
@@ -194,7 +201,8 @@ export class DevicePlacement {
       if (here.length === 0) continue;
       // From here on kicks reach this iothread; it looks at the rings once by itself for those that went elsewhere.
       for (const { index } of here) this.#channel.route(index, iothread.slot);
-      const { worker } = this.#attached.get(iothread)!;
+      const { worker, served } = this.#attached.get(iothread)!;
+      for (const { index } of here) served.add(index);
       await worker.call((control) =>
         control.startQueues({ id, memory, maxQueueSize: queueSize, queues: here }),
       );
@@ -202,7 +210,7 @@ export class DevicePlacement {
   }
 
   /**
-   * Stops queues when nothing of theirs is in flight any more. Where a worker has died, that means all of its queues, named or not,
+   * Stops queues when nothing of theirs is in flight any more. Where a worker has died, that means all that it served, named or not,
    * and that nothing of it is left: as long as a system call of its may be under way, or an entry in its io_uring, guest memory must
    * stay mapped, the device must keep its drive open, and its driver's rings and buffers are not its own yet.
    * @returns what was lost with iothreads that died, where any did; they don't have the device any more
@@ -216,15 +224,17 @@ export class DevicePlacement {
   ): Promise<Loss | undefined> {
     let loss: Loss | undefined;
     const stopped = new Map<IOThread, readonly number[]>();
-    for (const [iothread, served] of placement) {
-      const worker = this.#attached.get(iothread)?.worker;
-      const here = served.filter((index) => indexes.includes(index));
-      if (worker === undefined || (here.length === 0 && worker.alive)) continue;
+    for (const [iothread, placed] of placement) {
+      const attached = this.#attached.get(iothread);
+      const here = placed.filter((index) => indexes.includes(index));
+      if (attached === undefined || (here.length === 0 && attached.worker.alive)) continue;
+      const { worker, served } = attached;
       try {
         const { states, abandoned } = await worker.call((control) =>
           control.stopQueues(this.#checked.id, here, this.#checked.drainTimeoutMs, whenLate, kept),
         );
         stopped.set(iothread, here);
+        for (const index of here) served.delete(index);
         for (const { index, state } of states) this.#states.set(index, state);
         if (abandoned > 0) {
           const message = `device '${this.#checked.id}': ${abandoned} requests never completed and were given up`;

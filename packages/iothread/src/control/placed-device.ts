@@ -9,6 +9,7 @@ import type { MappedRegion } from '../worker/mapped-memory.js';
 import type { KeptFate } from '../worker/served-queues.js';
 import {
   DevicePlacement,
+  type Loss,
   type PlacedOptions,
   type Placement,
   type QueueToServe,
@@ -191,10 +192,10 @@ export abstract class PlacedDevice {
     });
   }
 
-  /** An iothread of its is gone: the driver hears of it, and has to reset the device. @internal */
+  /** An iothread of its is gone: the driver hears of it, if that served it, and has to reset the device. @internal */
   iothreadDied(iothread: IOThread): void {
-    // Where it was only on its way to, the move fails, and goes back.
-    if (this.#mapping.has(iothread)) this.needsReset();
+    // Where no queue ran nothing is lost: a device that is quiesced goes on, one on its way there goes back.
+    if (this.lines.isServedBy(iothread)) this.needsReset();
     // Before whatever is asked of the device from now on: that finds it without the dead worker, and waits for the next.
     this.inTurn(() => this.halt([], 'hold')).catch((error: unknown) => {
       this.report(error as Error);
@@ -308,15 +309,19 @@ export abstract class PlacedDevice {
   ): Promise<IOThreadError | undefined> {
     try {
       const loss = await this.lines.stop(this.#mapping, indexes, whenLate, kept);
-      if (loss !== undefined) this.lost(loss.queues);
+      if (loss !== undefined) this.#lose(loss);
       return loss?.death ?? this.lines.missing(this.#mapping);
     } catch (error) {
       if (!(error instanceof StopFailure)) throw error;
-      if (error.loss !== undefined) this.lost(error.loss.queues);
+      if (error.loss !== undefined) this.#lose(error.loss);
       // The queues that did stop go on as well: the device stays as it was.
       if (whenLate === 'resume') await this.serveAgain([...error.stopped.values()].flat());
       throw error.cause;
     }
+  }
+
+  #lose({ queues }: Loss): void {
+    if (queues.length > 0) this.lost(queues);
   }
 
   #resolve(mapping: VqMapping): Placement {

@@ -2,6 +2,9 @@ import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
 import type { Restarts } from './restarts.js';
 import { type Report, SUPERVISOR_PID, type TakeOver } from './supervision.js';
 
+/** For how long the last report of a process that has ended is waited for, should somebody else hold its channel open. */
+const LAST_REPORT_MS = 1000;
+
 /** How a process has ended. */
 export interface Ended {
   /** null where a signal ended it. */
@@ -36,7 +39,13 @@ export class SupervisedProcess {
       });
     });
     this.ended = new Promise((resolve) => {
-      child.on('exit', (code, signal) => resolve({ code, reason: signal ?? `status ${code}` }));
+      child.on('exit', (code, signal) => {
+        const ended = { code, reason: signal ?? `status ${code}` };
+        // What it has reported before its end may be on its way.
+        if (!child.connected) resolve(ended);
+        child.once('disconnect', () => resolve(ended));
+        setTimeout(() => resolve(ended), LAST_REPORT_MS).unref();
+      });
       // Not started, or a message that came too late.
       child.on('error', (error) => {
         if (child.pid === undefined) resolve({ code: 1, reason: error.message });

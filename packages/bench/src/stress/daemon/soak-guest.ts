@@ -17,8 +17,6 @@ export interface GuestCounts {
   verified: number;
 }
 
-const GONE = Symbol('gone');
-
 /** A virtual machine with tasks that write, read and compare; each has sectors of its own. */
 export class SoakGuest {
   readonly frontEnd: VhostUserFrontEnd;
@@ -27,8 +25,8 @@ export class SoakGuest {
   readonly #counts: GuestCounts;
   readonly #onFailure: (error: Error) => void;
   readonly #tasks: Promise<void>[] = [];
-  readonly #gone: Promise<typeof GONE>;
-  #leave!: () => void;
+  /** How to end the waits for requests that nobody will see complete. A promise of the guest's end would keep what races against it. */
+  readonly #waits = new Set<() => void>();
   #stopping = false;
   #hasLeft = false;
 
@@ -44,12 +42,6 @@ export class SoakGuest {
     this.#random = random;
     this.#counts = counts;
     this.#onFailure = onFailure;
-    this.#gone = new Promise((resolve) => {
-      this.#leave = () => {
-        this.#hasLeft = true;
-        resolve(GONE);
-      };
-    });
   }
 
   /** Connects with queues of some size, and begins. */
@@ -89,7 +81,8 @@ export class SoakGuest {
   /** Leaves without a word, whatever is in flight. */
   async vanish(): Promise<void> {
     this.#stopping = true;
-    this.#leave();
+    this.#hasLeft = true;
+    for (const leave of this.#waits) leave();
     await this.#close();
   }
 
@@ -138,20 +131,24 @@ export class SoakGuest {
     // Seen below, unless the guest leaves first.
     request.catch(() => undefined);
     let timer: NodeJS.Timeout | undefined;
-    const lost = new Promise<never>((_, reject) => {
+    let leave: () => void;
+    const other = new Promise<undefined>((resolve, reject) => {
+      leave = () => resolve(undefined);
+      this.#waits.add(leave);
       timer = setTimeout(() => {
         reject(new Error(`a request of type ${type} at sector ${sector} was lost`));
       }, LOST_MS);
     });
     try {
-      const done = await Promise.race([request, lost, this.#gone]);
-      if (done === GONE) return undefined;
+      const done = await Promise.race([request, other]);
+      if (done === undefined) return undefined;
       this.#counts.requests++;
       this.#counts.bytes += byteLength;
       if (done.status === 0) return done.data;
       this.#counts.failed++;
       return undefined;
     } finally {
+      this.#waits.delete(leave!);
       clearTimeout(timer);
     }
   }
