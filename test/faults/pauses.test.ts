@@ -242,6 +242,7 @@ describe('while a device is paused', () => {
     await scene.failed(1);
     await guest.reset();
     expect(guest.device.ioStatus).toBe('ok');
+    expect([queue.completions, queue.driver.queue.hasUsed()]).toEqual([0, false]);
     // Nothing of before reaches the guest's memory: it is its own again.
     const memory = new Uint8Array(guest.memory);
     const before = memory.slice();
