@@ -223,7 +223,11 @@ export class AttachedDevice implements RequestOwner {
 
   /** Whether there is something to do for it: for the slow re-check against lost wake-ups. */
   hasWork(): boolean {
-    return this.stirs() || (this.#takes && (this.#queues.haveAvailable() || this.#queues.keeps));
+    return (
+      this.stirs() ||
+      this.#unpublished ||
+      (this.#takes && (this.#queues.haveAvailable() || this.#queues.keeps))
+    );
   }
 
   /** One turn: completions first, then a bounded batch of new requests. @returns how much there was to do */

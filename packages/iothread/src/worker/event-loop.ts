@@ -160,6 +160,8 @@ export class EventLoop implements DeviceHost {
       if (work > 0) {
         this.#endIdle(nowNs);
       } else if (!this.#worthPolling(nowNs)) {
+        // Who collects what is complete finds other devices' requests, too: they are to be published, and have asked for a turn.
+        if (this.#scheduled) break;
         if (this.#sleep(nowNs)) return;
       } else if (this.#waitsForLibuv()) {
         break;
