@@ -29,11 +29,11 @@ import { MACHINE_MODES, type MachineMode, machineMemory, MachineLine } from './s
 import { until, within } from './support/within.js';
 
 let runtime: IOThreadRuntime;
-async function start(options?: RuntimeOptions): Promise<void> {
+async function startRuntime(options?: RuntimeOptions): Promise<void> {
   runtime = new IOThreadRuntime(options);
   await runtime.configure({ iothreads: [{ id: 'io0' }, { id: 'io1' }] });
 }
-beforeEach(() => start());
+beforeEach(() => startRuntime());
 afterEach(() => runtime.close());
 
 interface Machine {
@@ -225,7 +225,7 @@ describe.each(MACHINE_MODES)('$name', (mode) => {
 
   test('what can not be served any more after a pause works again when its driver has reset it', async () => {
     await runtime.close();
-    await start({ restart: false });
+    await startRuntime({ restart: false });
     const { guest, device } = await machine(mode);
     await guest.queue.read(0);
     await device.quiesce();
