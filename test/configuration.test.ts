@@ -381,7 +381,7 @@ const mistakes: readonly (readonly [string, Configuration, string, string])[] = 
     'an unknown driver',
     withDevice({ drive: { driver: 'floppy' } }),
     DRIVE,
-    'devices[0].drive.driver: unknown driver "floppy" (known: file, memory, module, null, raw)',
+    'devices[0].drive.driver: unknown driver "floppy" (known: file, memory, module, null, raw, blkdebug, blklogwrites)',
   ],
   [
     'an unknown option of a driver',

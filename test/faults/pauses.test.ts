@@ -131,9 +131,13 @@ describe('a disk that is full', () => {
   test('that still is full pauses the device again, as often as it is told to go on', async () => {
     await using scene = await Scene.start();
     const { disk, queue, runtime } = scene;
-    disk.fail('ENOSPC');
     const sectors = sectorsUpTo(60);
+    disk.hold();
     const writes = writeTo(queue, ...sectors);
+    // All of them are kept, which is more than a turn does again.
+    await disk.came(60);
+    disk.fail('ENOSPC');
+    disk.letGo();
     for (let round = 0; round < 5; round++) {
       await scene.failed(disk.failures + (round === 0 ? 1 : 0));
       await runtime.continueDevice('vda');
@@ -238,6 +242,7 @@ describe('while a device is paused', () => {
     await scene.failed(1);
     await guest.reset();
     expect(guest.device.ioStatus).toBe('ok');
+    expect([queue.completions, queue.driver.queue.hasUsed()]).toEqual([0, false]);
     // Nothing of before reaches the guest's memory: it is its own again.
     const memory = new Uint8Array(guest.memory);
     const before = memory.slice();

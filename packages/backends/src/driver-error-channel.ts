@@ -19,6 +19,7 @@ export interface DriverErrorMessage {
 const errors = channel(DRIVER_ERROR_CHANNEL);
 const names = Object.keys(BlockOperation) as BlockOperationName[];
 
+/** A `BlockOperation`'s name. */
 export const operationName = (operation: BlockOperation): BlockOperationName =>
   names.find((name) => BlockOperation[name] === operation)!;
 

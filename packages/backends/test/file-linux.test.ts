@@ -173,6 +173,30 @@ describe.runIf(isLinux)('the ring of a thread', () => {
     expect(openRings()).toBe(0);
   });
 
+  test('takes more requests of several disks than it has room for: the others wait, and all are done', async () => {
+    const disks = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const filename = image(new Uint8Array(1500 * 4096).fill(7));
+        return { filename, disk: await openVariant(variantNamed('io_uring'), filename) };
+      }),
+    );
+    // Given all at once: 4500 are under way or wait. The kernel takes its time for these.
+    const batches = disks.map(({ disk }) =>
+      disk.runBatch(
+        Array.from({ length: 1500 }, (_, i) =>
+          disk.owner.ranges(BlockOperation.WRITE_ZEROES, [i * 4096, 2048]),
+        ),
+      ),
+    );
+    await Promise.all(batches);
+    for (const { disk, filename } of disks) {
+      expect(disk.owner.done.every(({ status }) => status === VIRTIO_BLK_S_OK)).toBe(true);
+      const bytes = readFileSync(filename);
+      for (let at = 0; at < bytes.length; at += 2048) expect(bytes[at]).toBe(at % 4096 === 0 ? 0 : 7);
+      await disk.driver.close();
+    }
+  });
+
   test('a loop that is armed is told of completions; one that is not, is not', async () => {
     const disk = await openVariant(direct, image(pattern(MIB)));
     await disk.runBatch(reads(disk, 8));

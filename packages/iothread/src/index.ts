@@ -34,6 +34,7 @@ export { DeviceChannel, type DevicePort, type IOStatus } from './shared/device-c
 export {
   type IOErrorAction,
   READ_ERROR_POLICIES,
+  type ErrorPolicies,
   type ReadErrorPolicy,
   WRITE_ERROR_POLICIES,
   type WriteErrorPolicy,

@@ -15,7 +15,7 @@ export { IoUring, type CompletionHandler, type RingFile } from './io-uring/io-ur
 export { buryRing, type RingRemains } from './io-uring/ring-remains.js';
 export { IoVector, MAX_IO_VECTORS } from './io-vector.js';
 export { LinuxError } from './linux-error.js';
-export { createMemfd } from './memfd.js';
+export { createMemfd, type MemfdOptions } from './memfd.js';
 export { MemoryMap, viewOf } from './memory-map.js';
 export { readAt, readVectorAt, syncData, writeAt, writeVectorAt } from './positioned-io.js';
 export { killWithParent, setNoNewPrivileges } from './process-control.js';

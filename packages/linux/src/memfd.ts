@@ -19,15 +19,16 @@ const fcntl = libc.func('int fcntl(int fd, int command, int argument)') as (
   argument: number,
 ) => number;
 
+/** How memory behind a descriptor is made. */
+export interface MemfdOptions {
+  /** Nobody it is handed to can change its size: what is mapped stays there. Default false. */
+  readonly sealed?: boolean;
+}
+
 /**
  * memfd_create(2): `byteLength` bytes of zeroed memory behind a descriptor, which the caller closes.
- * @param options.sealed nobody it is handed to can change its size: what is mapped stays there
  */
-export function createMemfd(
-  name: string,
-  byteLength: number,
-  { sealed = false }: { readonly sealed?: boolean } = {},
-): number {
+export function createMemfd(name: string, byteLength: number, { sealed = false }: MemfdOptions = {}): number {
   const flags = MFD_CLOEXEC | (sealed ? MFD_ALLOW_SEALING : 0);
   // koffi passes a copy of the string that lives through the call; the kernel keeps its own.
   const fd = checked('memfd_create', memfdCreate(name, flags));

@@ -43,7 +43,13 @@ test('a server that waits holds up what comes behind it', async () => {
   await until('the socket', () => existsSync(path));
   expect(daemon.stderr).toBe('');
   expect(scratch.list()).toEqual(['qmp']);
-  using client = await QmpClient.open(path);
+  // It is there a moment before somebody listens.
+  let opened: QmpClient | undefined;
+  await until('a connection', async () => {
+    opened = await QmpClient.open(path).catch(() => undefined);
+    return opened !== undefined;
+  });
+  using client = opened!;
   client.socket.removeAllListeners('data');
   const [greeting] = await within(once(client.socket, 'data') as Promise<[Buffer]>, 'the greeting');
   expect(greeting.toString()).toMatch(/^\{\n {4}"QMP": \{\n/);

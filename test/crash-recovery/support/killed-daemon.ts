@@ -18,6 +18,15 @@ export const DEPTH = 16;
 /** Nobody listens; the next one is about to; or the socket of the one that was killed still stood in its last moment. */
 const NOT_YET = ['ECONNREFUSED', 'ENOENT', 'ERR_DISCONNECTED'];
 
+export interface KilledDaemonOptions {
+  /** Of the drive, each after a comma. */
+  readonly options?: string;
+  /** Whether it is its supervisor that starts another one. */
+  readonly supervised?: boolean;
+  /** How much longer than usual every request takes, nanoseconds. */
+  readonly delayNs?: number;
+}
+
 /** A daemon that serves a disk, and is killed; its front end stays, and goes on with the next one. */
 export class KilledDaemon implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'crash-'));
@@ -29,20 +38,22 @@ export class KilledDaemon implements AsyncDisposable {
   #daemon: DaemonProcess;
   frontEnd!: VhostUserFrontEnd;
 
-  private constructor(sizeBytes: number, options: string, supervised: boolean) {
+  private constructor(
+    sizeBytes: number,
+    { options = '', supervised = false, delayNs = 0 }: KilledDaemonOptions,
+  ) {
     writeFileSync(this.image, '');
     truncateSync(this.image, sizeBytes);
-    this.#blockdev = `driver=file,node-name=disk,filename=${this.image}${options}`;
+    this.#blockdev =
+      delayNs === 0
+        ? `driver=file,node-name=disk,filename=${this.image}${options}`
+        : `driver=blkdebug,node-name=disk,image.driver=file,image.filename=${this.image},inject-error.0.delay-ns=${delayNs}`;
     this.#supervised = supervised;
     this.#daemon = this.#start();
   }
 
-  /**
-   * @param options of the drive, each after a comma
-   * @param supervised whether it is its supervisor that starts another one
-   */
-  static async start(sizeBytes: number, options = '', supervised = false): Promise<KilledDaemon> {
-    const killed = new KilledDaemon(sizeBytes, options, supervised);
+  static async start(sizeBytes: number, options: KilledDaemonOptions = {}): Promise<KilledDaemon> {
+    const killed = new KilledDaemon(sizeBytes, options);
     await killed.#daemon.ready();
     killed.frontEnd = await VhostUserFrontEnd.connect(killed.#path, {
       numQueues: NUM_QUEUES,

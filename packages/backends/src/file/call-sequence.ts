@@ -41,6 +41,8 @@ export class CallSequence {
   /** Set by `start` where the guest's memory can't be used as it is: `bounce` is to be there before `next`. */
   needsBounce = false;
   bounce: FlatMemory | undefined;
+  /** Why there is no memory to go through: the request fails for that. */
+  #noMemory: unknown;
   #file: ImageFile | undefined;
   #request: BlockRequest | undefined;
   #tag = 0;
@@ -65,6 +67,8 @@ export class CallSequence {
     this.fd = file.fd;
     this.flat = undefined;
     this.needsBounce = false;
+    this.#noMemory = undefined;
+    this.call = FileCall.READ;
     this.#direct = false;
     this.#retries = 0;
     this.#synced = false;
@@ -99,13 +103,25 @@ export class CallSequence {
     return this.flat === undefined && this.cursor.entriesLeft > 1;
   }
 
-  /** Bytes that `bounce` must have. */
-  get bounceBytes(): number {
-    return Math.min(this.#request!.data.byteLength, MAX_BOUNCE_BYTES);
+  /** Takes memory to go through, where it needs some. @returns false when it needs some that is not there for the moment */
+  takeBounce(take: (byteLength: number) => FlatMemory | undefined): boolean {
+    if (!this.needsBounce) return true;
+    try {
+      this.bounce = take(Math.min(this.cursor.left, MAX_BOUNCE_BYTES));
+    } catch (error) {
+      this.#noMemory = error;
+      return true;
+    }
+    return this.bounce !== undefined;
   }
 
-  /** Works the next call out. @returns false when there is nothing left to do */
+  /**
+   * Works the next call out.
+   * @returns false when there is nothing left to do
+   * @throws where there is no memory for it
+   */
   next(): boolean {
+    if (this.#noMemory !== undefined) throw this.#noMemory;
     switch (this.#request!.operation) {
       case BlockOperation.READ:
         return this.#nextRead();

@@ -4,7 +4,7 @@ import type { PreparedDrive } from '../block-driver-type.js';
 import { failRequest } from '../driver-error-channel.js';
 import { CallSequence } from './call-sequence.js';
 import { FileTransfer } from './file-transfer.js';
-import { ImageFile, type FileDriverState } from './image-file.js';
+import { type FlatMemory, ImageFile, type FileDriverState } from './image-file.js';
 import { callNode } from './node-calls.js';
 import { zeroChunk } from './file-limits.js';
 
@@ -22,6 +22,7 @@ export class FileDriver implements BlockDriver {
   readonly image: ImageFile;
   readonly #call: SyncCall;
   readonly #sequence = new CallSequence();
+  readonly #bounceForSync = (): FlatMemory => this.image.direct!.bounceForSync();
   readonly #idle: FileTransfer[] = [];
   readonly #release = (transfer: FileTransfer): void => {
     this.#idle.push(transfer);
@@ -42,16 +43,17 @@ export class FileDriver implements BlockDriver {
     if (settled !== undefined) return settled;
     const sequence = this.#sequence;
     sequence.start(this.image, request);
-    sequence.bounce = sequence.needsBounce ? this.image.direct!.bounceForSync() : undefined;
+    sequence.bounce = undefined;
+    sequence.takeBounce(this.#bounceForSync);
     let failure: unknown;
-    while (failure === undefined && sequence.next()) {
+    while (failure === undefined) {
       try {
+        if (!sequence.next()) return VIRTIO_BLK_S_OK;
         failure = sequence.done(this.#call(sequence));
       } catch (error) {
         if (!sequence.failed((error as NodeJS.ErrnoException).code ?? '')) failure = error;
       }
     }
-    if (failure === undefined) return VIRTIO_BLK_S_OK;
     return failRequest('file', request, failure);
   }
 

@@ -4,7 +4,7 @@ import { failRequest } from '../driver-error-channel.js';
 import { CallSequence, FileCall } from './call-sequence.js';
 import { MAX_VECTORS } from './file-limits.js';
 import { TransferGate, type Gated } from './transfer-gate.js';
-import type { ImageFile } from './image-file.js';
+import type { FlatMemory, ImageFile } from './image-file.js';
 
 /** Requests under way on a thread: far more than the thread pool does at a time. */
 export const MAX_TRANSFERS = 1024;
@@ -21,6 +21,8 @@ export class FileTransfer implements Gated {
   /** Takes the transfer back, right before its request completes. */
   readonly #release: (transfer: FileTransfer) => void;
   readonly #sequence = new CallSequence();
+  readonly #takeBounce = (byteLength: number): FlatMemory | undefined =>
+    this.#file.direct!.takeBounce(byteLength);
 
   constructor(
     file: ImageFile,
@@ -39,10 +41,7 @@ export class FileTransfer implements Gated {
   }
 
   ready(): boolean {
-    const sequence = this.#sequence;
-    if (!sequence.needsBounce) return true;
-    sequence.bounce = this.#file.direct!.takeBounce(sequence.bounceBytes);
-    return sequence.bounce !== undefined;
+    return this.#sequence.takeBounce(this.#takeBounce);
   }
 
   begin(): void {

@@ -20,8 +20,8 @@ const INTERRUPTS = 2;
 const WAITERS = 1;
 
 /** Whether a device takes requests, and why not: QEMU's words. */
-const IO_STATUSES = ['ok', 'failed', 'nospace'] as const;
-export type IOStatus = (typeof IO_STATUSES)[number];
+export type IOStatus = 'ok' | 'failed' | 'nospace';
+const IO_STATUSES: readonly IOStatus[] = ['ok', 'failed', 'nospace'];
 
 /** The shared memory behind a device's doorbells and interrupts; can be posted to any thread. */
 export interface DevicePort {

@@ -1,13 +1,16 @@
 import { BlockOperation } from '@iothreads/core';
 
-/** What becomes of a write, a flush, a discard or a write of zeroes that the disk has failed: QEMU's `werror`. */
+/** The words that `werror` takes. */
 export const WRITE_ERROR_POLICIES = ['report', 'ignore', 'enospc', 'stop'] as const;
+/** What becomes of a write, a flush, a discard or a write of zeroes that the disk has failed: QEMU's `werror`. */
 export type WriteErrorPolicy = (typeof WRITE_ERROR_POLICIES)[number];
 
-/** What becomes of a read that the disk has failed: QEMU's `rerror`. */
+/** The words that `rerror` takes. */
 export const READ_ERROR_POLICIES = ['report', 'ignore', 'stop'] as const;
+/** What becomes of a read that the disk has failed: QEMU's `rerror`. */
 export type ReadErrorPolicy = (typeof READ_ERROR_POLICIES)[number];
 
+/** What becomes of requests that a device's disk has failed. */
 export interface ErrorPolicies {
   readonly werror: WriteErrorPolicy;
   readonly rerror: ReadErrorPolicy;

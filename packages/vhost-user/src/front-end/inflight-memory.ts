@@ -41,6 +41,7 @@ export class InflightMemory {
     return new Uint8Array(viewOf(this.#map.address, this.#description.mmapSize));
   }
 
+  /** Gives it back; what it says of requests is gone with it. */
   close(): void {
     this.#map.unmap();
     closeFd(this.#fd);

@@ -1,4 +1,5 @@
 import { NativeBuffer } from '@iothreads/linux';
+import { BlockDriverError } from '../../block-driver.js';
 import { ZERO_CHUNK_BYTES } from '../file-limits.js';
 import type { FlatMemory } from '../image-file.js';
 
@@ -10,11 +11,20 @@ export class AlignedMemory implements FlatMemory {
   readonly bytes: Uint8Array;
   readonly address: number;
 
+  /** @throws BlockDriverError `ENOMEM` */
   constructor(byteLength: number) {
-    const { buffer, address } = new NativeBuffer(byteLength + MEMORY_ALIGNMENT);
+    const { buffer, address } = allocate(byteLength + MEMORY_ALIGNMENT);
     const offset = (MEMORY_ALIGNMENT - (address % MEMORY_ALIGNMENT)) % MEMORY_ALIGNMENT;
     this.bytes = new Uint8Array(buffer, offset, byteLength);
     this.address = address + offset;
+  }
+}
+
+function allocate(byteLength: number): NativeBuffer {
+  try {
+    return new NativeBuffer(byteLength);
+  } catch (error) {
+    throw new BlockDriverError('ENOMEM', `no memory for ${byteLength} bytes to go through`, { cause: error });
   }
 }
 

@@ -12,7 +12,10 @@ export class BouncePool {
   readonly #free = new Map<number, FlatMemory[]>();
   #allocatedBytes = 0;
 
-  /** @returns at least `byteLength` bytes, at most `MAX_BOUNCE_BYTES`; undefined when all is in use */
+  /**
+   * @returns at least `byteLength` bytes, at most `MAX_BOUNCE_BYTES`; undefined when all is in use
+   * @throws BlockDriverError `ENOMEM` when there is no more memory to be had
+   */
   take(byteLength: number): FlatMemory | undefined {
     let size = SMALLEST_BYTES;
     while (size < byteLength && size < MAX_BOUNCE_BYTES) size *= 2;
@@ -20,8 +23,9 @@ export class BouncePool {
     if (kept !== undefined) return kept;
     if (this.#allocatedBytes + size > BUDGET_BYTES) this.#letGo();
     if (this.#allocatedBytes + size > BUDGET_BYTES) return undefined;
+    const memory = new AlignedMemory(size);
     this.#allocatedBytes += size;
-    return new AlignedMemory(size);
+    return memory;
   }
 
   give(memory: FlatMemory): void {

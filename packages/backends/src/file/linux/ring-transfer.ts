@@ -43,10 +43,7 @@ export class RingTransfer implements Gated {
   }
 
   ready(): boolean {
-    const { sequence } = this;
-    if (!sequence.needsBounce) return true;
-    sequence.bounce = this.#ring.bounces.take(sequence.bounceBytes);
-    return sequence.bounce !== undefined;
+    return this.sequence.takeBounce(this.#ring.takeBounce);
   }
 
   begin(): void {
@@ -66,7 +63,14 @@ export class RingTransfer implements Gated {
 
   #go(): void {
     const { sequence } = this;
-    if (sequence.next()) this.#ring.prepare(this, this.#driver!.ringFile(sequence.fd));
+    let more: boolean;
+    try {
+      more = sequence.next();
+    } catch (error) {
+      this.fail(error as Error);
+      return;
+    }
+    if (more) this.#ring.prepare(this, this.#driver!.ringFile(sequence.fd));
     else this.#finish(VIRTIO_BLK_S_OK);
   }
 

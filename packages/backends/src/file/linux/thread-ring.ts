@@ -12,6 +12,7 @@ import {
 } from '@iothreads/linux';
 import { AllocateMode, FileCall, type CallSequence } from '../call-sequence.js';
 import type { BlockDriverContext } from '../../block-driver.js';
+import type { FlatMemory } from '../image-file.js';
 import { TransferGate } from '../transfer-gate.js';
 import { BouncePool } from './bounce-pool.js';
 import { hostAddress } from './host-address.js';
@@ -40,6 +41,7 @@ export class ThreadRing {
 
   readonly gate = new TransferGate(MAX_UNDER_WAY);
   readonly bounces = new BouncePool();
+  readonly takeBounce = (byteLength: number): FlatMemory | undefined => this.bounces.take(byteLength);
   readonly #ring = new IoUring(ENTRIES);
   readonly #watch: ReadableWatch;
   readonly #closing: (() => void) | undefined;

@@ -19,9 +19,20 @@ export function figuresOf(pid: number | 'self'): ProcessFigures {
     mappings: readFileSync(`${directory}/maps`, 'utf8')
       .split('\n')
       .filter((line) => line.includes('memfd:')).length,
-    threads: field('Threads'),
+    threads: readdirSync(`${directory}/task`).filter((task) => !isKernels(`${directory}/task/${task}`))
+      .length,
     residentMib: field('VmRSS') / 1024,
   };
+}
+
+/** The kernel's own threads for an io_uring come and go as it likes. */
+function isKernels(task: string): boolean {
+  try {
+    return readFileSync(`${task}/comm`, 'utf8').startsWith('iou-');
+  } catch {
+    // Gone meanwhile.
+    return true;
+  }
 }
 
 /** Points at which nothing was in use, one after the other in one process. */
