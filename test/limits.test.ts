@@ -14,6 +14,7 @@ import * as blockLimits from '../packages/core/dist/virtio-blk/block-limits.js';
 import * as chain from '../packages/core/dist/virtqueue/descriptor-chain.js';
 import * as splitRing from '../packages/core/dist/virtqueue/split-ring.js';
 import * as configuration from '../packages/iothread/dist/control/configuration-limits.js';
+import * as restartLimit from '../packages/iothread/dist/control/restart-limit.js';
 import * as wakeSlots from '../packages/iothread/dist/shared/wake-slots.js';
 import * as attachedDevice from '../packages/iothread/dist/worker/attached-device.js';
 import * as driverErrors from '../packages/iothread/dist/worker/driver-error-reports.js';
@@ -61,6 +62,7 @@ const constants: Readonly<Record<string, number>> = {
   CHUNK_BYTES: moduleDriver.CHUNK_BYTES,
   REPORTS_PER_SECOND: driverErrors.REPORTS_PER_SECOND,
   LINES_PER_SECOND: log.LINES_PER_SECOND,
+  MAX_RESTARTS: restartLimit.MAX_RESTARTS,
   DEFAULT_BACKLOG: unixSocket.DEFAULT_BACKLOG,
   MAX_PAYLOAD_BYTES: messageHeader.MAX_PAYLOAD_BYTES,
   MAX_TABLE_REGIONS: memoryPayloads.MAX_TABLE_REGIONS,

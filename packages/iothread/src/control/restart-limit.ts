@@ -6,7 +6,8 @@ export interface RestartLimits {
   readonly withinMs: number;
 }
 
-export const DEFAULT_RESTARTS: RestartLimits = { times: 10, withinMs: 60_000 };
+export const MAX_RESTARTS = 10;
+export const DEFAULT_RESTARTS: RestartLimits = { times: MAX_RESTARTS, withinMs: 60_000 };
 
 /** A worker that lived for so long was not wrong from the beginning. */
 const SETTLED_MS = 1000;
