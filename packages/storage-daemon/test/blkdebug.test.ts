@@ -86,3 +86,31 @@ test('rules from the command line and from QMP, through windows and after a resi
   await whole!.close();
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });
+
+test('rules end a hang that another monitor waits for with the removal of the export', async () => {
+  using scratch = new Scratch();
+  await using daemon = new DaemonProcess([
+    ...['a', 'b'].flatMap((id) => [
+      `--chardev=socket,id=${id},path=${scratch.file(id)},server=on,wait=off`,
+      `--monitor=${id}`,
+    ]),
+    '--blockdev=blkdebug,node-name=d,inject-error.0.hang=on,image.driver=memory,image.size=1048576',
+    `--export=vhost-user-blk,id=e,node-name=d,writable=on,addr.type=unix,addr.path=${scratch.file('e')}`,
+  ]);
+  await daemon.ready();
+  using removing = await QmpClient.connect(scratch.file('a'));
+  using qmp = await QmpClient.connect(scratch.file('b'));
+  const frontEnd = await VhostUserFrontEnd.connect(scratch.file('e'), { memoryBytes: 4 << 20 });
+  try {
+    const written = frontEnd.queues[0]!.write(0, SECTOR);
+    const query = () => qmp.execute('x-blkdebug-query', { 'node-name': 'd' });
+    await until('the hang', async () => ((await query()) as { fired: number }[])[0]!.fired === 1);
+    const removed = removing.execute('block-export-del', { id: 'e', mode: 'hard' });
+    await qmp.execute('x-blkdebug-set-rules', { 'node-name': 'd', 'inject-error': [] });
+    await qmp.execute('cont');
+    await within(removed, 'the removal');
+    await within(written, 'the write');
+  } finally {
+    await frontEnd.close();
+  }
+});

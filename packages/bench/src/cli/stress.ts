@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { exitOnSignals } from './exit-on-signals.js';
 import { type DaemonStressReport, runDaemonStress } from '../stress/daemon/daemon-stress.js';
-import type { ProcessFigures } from '../stress/daemon/process-figures.js';
+import type { Held } from '../stress/daemon/daemon-stress-report.js';
 import { runStress, type StressReport } from '../stress/stress.js';
 
 const USAGE = `npm run stress -- [--minutes N] [--seed N] [--iothreads N] [--part runtime|daemon]
@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   }
   if (part !== 'runtime') {
     const onProgress = progress(describeDaemon);
-    const report = await runDaemonStress({ ...common, rounds: Infinity, onProgress });
+    const report = await runDaemonStress({ ...common, rounds: Infinity, kills: Infinity, onProgress });
     process.stdout.write('daemon: nothing lost, nothing done twice, every byte right, nothing kept\n');
     process.stdout.write(describeDaemon(report));
   }
@@ -74,24 +74,26 @@ function describe({ requests, added, removed, moved, drained, reset }: StressRep
 }
 
 function describeDaemon(report: DaemonStressReport): string {
-  const { requests, bytes, verified, failed, exported, removed, moved, iothreads } = report;
-  const { connected, vanished, faults, pauses, kills, rounds, daemon, guests } = report;
+  const { requests, bytes, verified, failed, nodes, exported, removed, moved, queries, iothreads } = report;
+  const { connected, vanished, rules, faults, pauses, kills, rests, daemon, guests } = report;
+  const mebibytes = Math.round(bytes / 2 ** 20);
   return (
-    `  ${count(requests)} requests, ${count(Math.round(bytes / 2 ** 20))} MiB, ${count(verified)} sectors compared\n` +
-    `  exports: ${exported} added, ${removed} removed, ${moved} moved; ${iothreads} iothreads came and went\n` +
-    `  guests: ${connected} connected, ${vanished} vanished; ${kills} kills of the daemon\n` +
-    `  faults: ${faults} rules, ${count(failed)} failed requests, ${pauses} pauses\n` +
-    `  at rest, ${rounds} times: ${held('daemon', daemon)}\n` +
-    `  ${' '.repeat(`at rest, ${rounds} times: `.length)}${held('guests', guests)}\n`
+    `  ${count(requests)} requests, ${count(mebibytes)} MiB, ${count(verified)} sectors compared\n` +
+    `  exports: ${count(exported)} added, ${count(removed)} removed, ${count(moved)} moved; ${count(nodes)} nodes added\n` +
+    `  guests: ${count(connected)} connected, ${count(vanished)} vanished; ${count(kills)} kills of the daemon\n` +
+    `  faults: ${count(rules)} rules, ${count(faults)} fired, ${count(failed)} failed requests, ${count(pauses)} pauses\n` +
+    `  ${count(iothreads)} iothreads came and went; ${count(queries)} queries; ${count(rests)} times at rest:\n` +
+    `    daemon ${describeHeld(daemon)}\n` +
+    `    guests ${describeHeld(guests)}\n`
   );
 }
 
-function held(
-  what: string,
-  { first, last }: { readonly first: ProcessFigures | undefined; readonly last: ProcessFigures | undefined },
-): string {
-  if (first === undefined || last === undefined) return `${what} still warming up`;
-  return `${what} ${first.fds} → ${last.fds} fds, ${first.residentMib.toFixed(0)} → ${last.residentMib.toFixed(0)} MiB`;
+function describeHeld({ first, last }: Held): string {
+  if (first === undefined || last === undefined) return 'still warming up';
+  return (
+    `${first.fds} → ${last.fds} fds, ${first.mappings} → ${last.mappings} mappings, ` +
+    `${first.threads} → ${last.threads} threads, ${first.residentMib.toFixed(0)} → ${last.residentMib.toFixed(0)} MiB`
+  );
 }
 
 exitOnSignals();

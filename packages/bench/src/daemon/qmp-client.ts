@@ -14,10 +14,14 @@ export class QmpError extends Error {
   override readonly name = 'QmpError';
 }
 
-/** A client of a daemon's monitor; one command at a time. */
+/** Against hangs: longer than the daemon waits for requests that don't complete. */
+const DEADLINE_MS = 120_000;
+
+/** A client of a daemon's monitor; one command after the other. */
 export class QmpClient {
   readonly #socket: Socket;
   readonly #onEvent: (name: string, data: unknown) => void;
+  #last: Promise<unknown> = Promise.resolve();
   #answer: { resolve: (message: QmpMessage) => void; reject: (error: Error) => void } | undefined;
 
   private constructor(socket: Socket, onEvent: (name: string, data: unknown) => void) {
@@ -40,14 +44,20 @@ export class QmpClient {
     const socket = connect(path);
     await once(socket, 'connect');
     const client = new QmpClient(socket, onEvent);
-    await client.#next();
+    await client.#next('the greeting');
     await client.execute('qmp_capabilities');
     return client;
   }
 
   /** @returns what the command returns @throws QmpError when it is refused */
-  async execute(command: string, args: object = {}): Promise<unknown> {
-    const answer = this.#next();
+  execute(command: string, args: object = {}): Promise<unknown> {
+    const done = this.#last.then(() => this.#execute(command, args));
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #execute(command: string, args: object): Promise<unknown> {
+    const answer = this.#next(command);
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     const message = await answer;
     if (message.error !== undefined) throw new QmpError(`${command}: ${message.error.desc}`);
@@ -58,12 +68,18 @@ export class QmpClient {
     this.#socket.destroy();
   }
 
-  async #next(): Promise<QmpMessage> {
+  async #next(what: string): Promise<QmpMessage> {
+    if (this.#socket.destroyed) throw new Error('the monitor has hung up');
+    let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<QmpMessage>((resolve, reject) => {
         this.#answer = { resolve, reject };
+        timer = setTimeout(() => {
+          reject(new Error(`the monitor has not answered for ${DEADLINE_MS / 1000} s: ${what}`));
+        }, DEADLINE_MS);
       });
     } finally {
+      clearTimeout(timer);
       this.#answer = undefined;
     }
   }

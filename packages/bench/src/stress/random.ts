@@ -21,6 +21,11 @@ export class Random {
     return items[this.below(items.length)]!;
   }
 
+  /** Another one, for somebody who chooses meanwhile: whose turn it is does not change what either of them chooses. */
+  fork(): Random {
+    return new Random(this.#next());
+  }
+
   #next(): number {
     let x = this.#state;
     x ^= x << 13;

@@ -249,7 +249,8 @@ export class FrontEndQueue {
   }
 }
 
-function encodeRange(sector: number, byteLength: number): Uint8Array {
+/** What a discard or write-zeroes request carries. */
+export function encodeRange(sector: number, byteLength: number): Uint8Array {
   const range = new DataView(new ArrayBuffer(RANGE_BYTES));
   range.setBigUint64(0, BigInt(sector), true);
   range.setUint32(8, byteLength / SECTOR_SIZE, true);

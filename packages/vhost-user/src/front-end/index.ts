@@ -14,7 +14,7 @@ export * from '../protocol/protocol-features.js';
 export * from '../protocol/requests.js';
 export * from '../protocol/vring-payloads.js';
 export { ConfigChanges } from './config-changes.js';
-export { FrontEndQueue, type Completion, type FrontEndQueueOptions } from './front-end-queue.js';
+export { encodeRange, FrontEndQueue, type Completion, type FrontEndQueueOptions } from './front-end-queue.js';
 export { FrontEndRequests } from './front-end-requests.js';
 export { VhostUserFrontEnd, type FrontEndOptions } from './front-end.js';
 export { InflightMemory } from './inflight-memory.js';

@@ -8,38 +8,58 @@ import { QmpClient } from '../../daemon/qmp-client.js';
 const PROGRAM = fileURLToPath(new URL('../../../../storage-daemon/dist/cli/main.js', import.meta.url));
 /** Against hangs. */
 const DEADLINE_MS = 60_000;
+const LOG_CHARACTERS = 2000;
 
-/** A daemon that has nothing but a monitor at first. */
+/** A daemon that has nothing but monitors at first. */
 export class SoakDaemon {
-  readonly qmp: QmpClient;
+  /** Each answers one command after the other; what waits on one does not hold up the others. */
+  readonly monitors: readonly QmpClient[];
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
+  #log = '';
 
-  private constructor(child: ChildProcess, ended: Promise<unknown>, qmp: QmpClient) {
+  private constructor(child: ChildProcess, ended: Promise<unknown>, monitors: readonly QmpClient[]) {
     this.#child = child;
     this.#ended = ended;
-    this.qmp = qmp;
+    this.monitors = monitors;
   }
 
-  static async start(directory: string, onEvent: (name: string, data: unknown) => void): Promise<SoakDaemon> {
-    const path = join(directory, 'qmp.sock');
-    const args = ['--chardev', `socket,id=m,path=${path},server=on,wait=off`, '--monitor', 'm'];
-    // What it logs of all the faults is of no interest.
-    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'ignore' });
+  /** @param onEvent hears of events, once each */
+  static async start(
+    directory: string,
+    monitors: number,
+    onEvent: (name: string, data: unknown) => void,
+  ): Promise<SoakDaemon> {
+    const paths = Array.from({ length: monitors }, (_, i) => join(directory, `qmp${i}.sock`));
+    const args = paths.flatMap((path, i) => [
+      `--chardev=socket,id=m${i},path=${path},server=on,wait=off`,
+      `--monitor=m${i}`,
+    ]);
+    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
     const ended = once(child, 'exit');
-    const beganMs = performance.now();
-    for (;;) {
-      try {
-        return new SoakDaemon(child, ended, await QmpClient.connect(path, onEvent));
-      } catch (error) {
-        if (performance.now() - beganMs > DEADLINE_MS) throw error;
-        await setTimeout(20);
+    const clients: QmpClient[] = [];
+    const daemon = new SoakDaemon(child, ended, clients);
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      daemon.#log = (daemon.#log + text).slice(-LOG_CHARACTERS);
+    });
+    try {
+      for (const [i, path] of paths.entries()) {
+        clients.push(await connect(path, daemon, i === 0 ? onEvent : () => undefined));
       }
+    } catch (error) {
+      await daemon.kill();
+      throw error;
     }
+    return daemon;
   }
 
   get pid(): number {
     return this.#child.pid!;
+  }
+
+  /** The end of what it has logged. */
+  get log(): string {
+    return this.#log;
   }
 
   /** @throws Error when it has ended by itself */
@@ -51,16 +71,37 @@ export class SoakDaemon {
 
   /** Ends it without a chance to do anything about it. */
   async kill(): Promise<void> {
-    this.qmp.close();
+    for (const monitor of this.monitors) monitor.close();
     this.#child.kill('SIGKILL');
     await this.#ended;
   }
 
   /** Ends it as an operator does. @throws Error unless it ends well */
   async stop(): Promise<void> {
-    this.qmp.close();
+    for (const monitor of this.monitors) monitor.close();
     this.#child.kill('SIGTERM');
-    await this.#ended;
+    const inTime = await Promise.race([
+      this.#ended.then(() => true),
+      setTimeout(DEADLINE_MS, false, { ref: false }),
+    ]);
+    if (!inTime) throw new Error('the daemon does not end');
     if (this.#child.exitCode !== 0) throw new Error(`the daemon left with status ${this.#child.exitCode}`);
+  }
+}
+
+async function connect(
+  path: string,
+  daemon: SoakDaemon,
+  onEvent: (name: string, data: unknown) => void,
+): Promise<QmpClient> {
+  const beganMs = performance.now();
+  for (;;) {
+    try {
+      return await QmpClient.connect(path, onEvent);
+    } catch (error) {
+      daemon.expectAlive();
+      if (performance.now() - beganMs > DEADLINE_MS) throw error;
+      await setTimeout(20);
+    }
   }
 }

@@ -1,5 +1,13 @@
-import { SECTOR_SIZE, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '@iothreads/core';
-import { type FrontEndOptions, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
+import {
+  SECTOR_SIZE,
+  VIRTIO_BLK_T_DISCARD,
+  VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_IN,
+  VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+  VIRTIO_F_EVENT_IDX,
+} from '@iothreads/core';
+import { encodeRange, type FrontEndOptions, VhostUserFrontEnd } from '@iothreads/vhost-user/front-end';
 import type { Random } from '../random.js';
 import type { SectorHistory } from './sector-history.js';
 
@@ -62,6 +70,7 @@ export class SoakGuest {
       memoryBytes: 1 << 20,
       memorySlots: random.chance(0.5),
       call: random.chance(0.8),
+      ...(random.chance(0.3) ? { features: ~(1n << BigInt(VIRTIO_F_EVENT_IDX)) } : {}),
     };
     const frontEnd = await VhostUserFrontEnd.connect(path, options);
     const guest = new SoakGuest(frontEnd, history, random, counts, onFailure);
@@ -105,16 +114,23 @@ export class SoakGuest {
     const at = random.below(sectors);
     const count = 1 + random.below(Math.min(DATA_SECTORS, sectors - at));
     const sector = first + at;
-    if (random.chance(0.05)) {
+    const choice = random.below(100);
+    if (choice < 5) {
       await this.#request(task, VIRTIO_BLK_T_FLUSH, 0, 0);
-    } else if (random.chance(0.5)) {
+    } else if (choice < 50) {
       const data = await this.#request(task, VIRTIO_BLK_T_IN, sector, count * SECTOR_SIZE);
       if (data === undefined) return;
       this.#history.verify(sector, data);
       this.#counts.verified += count;
-    } else {
+    } else if (choice < 90) {
       const { data, succeeded } = this.#history.write(sector, count);
       if ((await this.#request(task, VIRTIO_BLK_T_OUT, sector, data.length, data)) !== undefined) succeeded();
+    } else {
+      const type = choice < 95 ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_DISCARD;
+      const { succeeded } = this.#history.zero(sector, count);
+      const range = encodeRange(sector, count * SECTOR_SIZE);
+      const done = await this.#request(task, type, 0, range.length, range);
+      if (done !== undefined && type === VIRTIO_BLK_T_WRITE_ZEROES) succeeded();
     }
   }
 
@@ -136,7 +152,7 @@ export class SoakGuest {
       leave = () => resolve(undefined);
       this.#waits.add(leave);
       timer = setTimeout(() => {
-        reject(new Error(`a request of type ${type} at sector ${sector} was lost`));
+        reject(new Error(`a request of type ${type} at sector ${sector} has not completed for a minute`));
       }, LOST_MS);
     });
     try {
