@@ -88,11 +88,12 @@ function describeDaemon(report: DaemonStressReport): string {
   );
 }
 
-function describeHeld({ first, last }: Held): string {
+function describeHeld({ first, last, memory }: Held): string {
   if (first === undefined || last === undefined) return 'still warming up';
   return (
     `${first.fds} → ${last.fds} fds, ${first.mappings} → ${last.mappings} mappings, ` +
-    `${first.threads} → ${last.threads} threads, ${first.residentMib.toFixed(0)} → ${last.residentMib.toFixed(0)} MiB`
+    `${first.threads} → ${last.threads} threads` +
+    (memory === undefined ? '' : `, ${memory.beforeMib.toFixed(0)} → ${memory.nowMib.toFixed(0)} MiB`)
   );
 }
 

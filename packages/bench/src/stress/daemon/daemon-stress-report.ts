@@ -2,7 +2,7 @@ import type { LeakWatch } from './leak-watch.js';
 import type { GuestCounts } from './soak-guest.js';
 
 /** What a process held first, after the warm-up, and last, with nothing in use. */
-export type Held = Pick<LeakWatch, 'first' | 'last'>;
+export type Held = Pick<LeakWatch, 'first' | 'last' | 'memory'>;
 
 /** How much was done. Whatever goes wrong is an exception. */
 export interface DaemonStressReport extends GuestCounts {

@@ -1,5 +1,16 @@
 import type { ProcessFigures } from './process-figures.js';
 
+/** Points from which memory is compared. */
+const MEMORY_POINTS = 60;
+
+/** Medians of resident memory, MiB: a single point is anybody's guess. */
+export interface MemoryCourse {
+  /** Of the second third of all points: in the first one a process grows to its size. */
+  readonly beforeMib: number;
+  /** Of the last third. */
+  readonly nowMib: number;
+}
+
 /** Points at which nothing was in use, one after the other in one process. */
 export class LeakWatch {
   readonly #what: string;
@@ -33,15 +44,19 @@ export class LeakWatch {
     this.#checkMemory();
   }
 
-  /** The medians of the first and the last third: a single point is anybody's guess. */
+  /** Undefined while there are too few points. */
+  get memory(): MemoryCourse | undefined {
+    if (this.#points.length < MEMORY_POINTS) return undefined;
+    const third = Math.floor(this.#points.length / 3);
+    const resident = this.#points.map(({ residentMib }) => residentMib);
+    return { beforeMib: median(resident.slice(third, 2 * third)), nowMib: median(resident.slice(-third)) };
+  }
+
   #checkMemory(): void {
-    const counted = this.#points.slice(this.#warmUp).map(({ residentMib }) => residentMib);
-    const third = Math.floor(counted.length / 3);
-    if (third < 3) return;
-    const [before, now] = [median(counted.slice(0, third)), median(counted.slice(-third))];
-    if (now > before * 1.1 + 20) {
-      throw new Error(`${this.#what} leaks: ${before.toFixed(0)} MiB have become ${now.toFixed(0)}`);
-    }
+    const { memory } = this;
+    if (memory === undefined || memory.nowMib <= memory.beforeMib * 1.1 + 10) return;
+    const { beforeMib, nowMib } = memory;
+    throw new Error(`${this.#what} leaks: ${beforeMib.toFixed(0)} MiB have become ${nowMib.toFixed(0)}`);
   }
 }
 
