@@ -1,6 +1,7 @@
 import {
   type BlockLimits,
   BlockRequest,
+  InflightTable,
   Popped,
   RequestParser,
   VIRTIO_BLK_S_OK,
@@ -20,11 +21,18 @@ const LIMITS: BlockLimits = {
   serial: new Uint8Array(),
 };
 
-/** Nanoseconds a request that the device side takes, without a backend: pop, parse, complete, push, publish. */
-export function measureDeviceSide(batch: number, eventIdx: boolean): number {
+/**
+ * Nanoseconds a request that the device side takes, without a backend: pop, parse, complete, push, publish.
+ * @param tracked whether what is in flight is noted in a table, for the next back end
+ */
+export function measureDeviceSide(batch: number, eventIdx: boolean, tracked: boolean): number {
   const { allocator, queues } = layOut(createGuestMemory(), 1);
   const driver = new BlkDriver(allocator, { addresses: queues[0]!, depth: batch, dataBytes: 4096, eventIdx });
-  const queue = new Virtqueue(allocator.memory, queues[0]!, { indirect: true, eventIdx });
+  const { size } = queues[0]!;
+  const inflight = tracked
+    ? new InflightTable(new ArrayBuffer(InflightTable.bytesFor(size)), 0, size)
+    : undefined;
+  const queue = new Virtqueue(allocator.memory, queues[0]!, { indirect: true, eventIdx, inflight });
   const parser = new RequestParser(LIMITS);
   const request = new BlockRequest();
   // The driver side is prepared outside the measured part, some batches' worth at a time would need a larger ring: so the
