@@ -1,6 +1,7 @@
 // The daemon is killed under a running guest, again and again: the guest waits a moment and misses nothing.
 import { expect, test } from 'vitest';
 import type { Served } from './support/daemon.js';
+import { fioJob } from './support/fio-job.js';
 import { buildProgramDisk } from './support/guest-kit.js';
 import { createImage } from './support/image.js';
 import { describeGuests } from './support/scene.js';
@@ -9,8 +10,13 @@ const KILLS = 10;
 const QUEUES = 2;
 /** Long enough for requests to be in flight whenever the daemon is killed. */
 const WRITE_NS = 20_000_000;
-/** What each job works on. */
-const SIZE_BYTES = 4 << 20;
+const JOB = fioJob({
+  rw: 'randwrite',
+  bsrange: '4k-32k',
+  jobs: QUEUES,
+  sizeBytes: 4 << 20,
+  more: 'randrepeat=0',
+});
 
 /** fio verifies every block that it has written, over and over, until the daemon has been killed often enough. */
 const SCRIPT = `
@@ -20,24 +26,7 @@ const SCRIPT = `
   umount /mnt
   export LD_LIBRARY_PATH=/tmp/lib/x86_64-linux-gnu:/tmp/usr/lib/x86_64-linux-gnu:/tmp/usr/lib/x86_64-linux-gnu/ceph
   cat >/tmp/job <<END
-[global]
-thread
-filename=/dev/vdb
-direct=1
-ioengine=libaio
-iodepth=32
-rw=randwrite
-bsrange=4k-32k
-size=${SIZE_BYTES}
-offset_increment=${SIZE_BYTES}
-cpus_allowed=0-1
-cpus_allowed_policy=split
-verify=crc32c
-verify_fatal=1
-verify_backlog=64
-randrepeat=0
-[disorder]
-numjobs=${QUEUES}
+${JOB}
 END
   {
     while [ ! -e /tmp/enough ]; do

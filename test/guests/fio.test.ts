@@ -1,5 +1,6 @@
 // fio in a guest: it writes and reads in disorder, many requests at a time from both processors, and verifies every block.
 import { expect, test } from 'vitest';
+import { fioJob } from './support/fio-job.js';
 import { buildProgramDisk } from './support/guest-kit.js';
 import { createImage } from './support/image.js';
 import { describeGuests } from './support/scene.js';
@@ -7,29 +8,14 @@ import { describeGuests } from './support/scene.js';
 const QUEUES = 2;
 /** What each job works on. */
 const SIZE_BYTES = 8 << 20;
+const JOB = fioJob({ rw: 'randrw', bsrange: '4k-64k', jobs: QUEUES, sizeBytes: SIZE_BYTES });
 
 /** fio comes with libraries too large for an initramfs: they are on a read-only disk of ours. */
 const SCRIPT = `
   mount -t ext4 -o ro /dev/vda /mnt
   export LD_LIBRARY_PATH=/mnt/lib/x86_64-linux-gnu:/mnt/usr/lib/x86_64-linux-gnu:/mnt/usr/lib/x86_64-linux-gnu/ceph
   cat >/tmp/job <<END
-[global]
-thread
-filename=/dev/vdb
-direct=1
-ioengine=libaio
-iodepth=32
-rw=randrw
-bsrange=4k-64k
-size=${SIZE_BYTES}
-offset_increment=${SIZE_BYTES}
-cpus_allowed=0-1
-cpus_allowed_policy=split
-verify=crc32c
-verify_fatal=1
-verify_backlog=64
-[disorder]
-numjobs=${QUEUES}
+${JOB}
 END
   /mnt/bin/fio --output-format=json --output=/tmp/report /tmp/job
   result report "$(tr -d '\\n ' </tmp/report)"
