@@ -179,8 +179,8 @@ class DaemonStress {
     ]);
     await Promise.all(this.#disks.map((disk) => disk.rest()));
     this.#expectWell();
-    this.#leaks.add(figuresOf(this.#daemon!.pid));
-    this.#ownLeaks.add(figuresOf('self'));
+    await this.#leaks.add(() => figuresOf(this.#daemon!.pid));
+    await this.#ownLeaks.add(() => figuresOf('self'));
     this.#report.rests++;
   }
 
