@@ -1,5 +1,5 @@
-// Runs a script of the workspace, or none; installs and builds first where that is needed. Plain JavaScript without dependencies:
-// on a fresh clone there is nothing else yet.
+// Runs a script of the workspace, or none, with the options that Node.js has here; installs and builds first where that is needed.
+// Plain JavaScript without dependencies: on a fresh clone there is nothing else yet.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ install();
 build();
 const [script, ...args] = process.argv.slice(2);
 if (script === undefined) process.exit(0);
-const { status, signal } = spawnSync(process.execPath, [join(root, script), ...args], {
+const { status, signal } = spawnSync(process.execPath, [...process.execArgv, join(root, script), ...args], {
   cwd: root,
   stdio: 'inherit',
 });

@@ -16,6 +16,8 @@ export interface BlockExport {
   readonly node: BlockNode;
   readonly options: ExportOptions;
   readonly server: VhostUserBlkExport;
+  /** It is being removed: what is in flight is waited for. */
+  closing: boolean;
 }
 
 /** The exports by their ids. */
@@ -87,7 +89,7 @@ export class Exports {
     );
     node.exports.add(id);
     this.#iothreads.use(id, iothreads);
-    this.#exports.set(id, { id, node, options, server });
+    this.#exports.set(id, { id, node, options, server, closing: false });
   }
 
   /**
@@ -105,7 +107,9 @@ export class Exports {
     await this.#close(found);
   }
 
-  async #close({ id, node, server }: BlockExport): Promise<void> {
+  async #close(found: BlockExport): Promise<void> {
+    const { id, node, server } = found;
+    found.closing = true;
     try {
       await server.close();
     } finally {

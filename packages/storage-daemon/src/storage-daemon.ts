@@ -9,9 +9,6 @@ import { Monitors } from './qmp/monitors.js';
 import { StorageDaemonError } from './storage-daemon-error.js';
 import type { Supervision } from './supervise/supervision.js';
 
-/** Commands that may end what another one waits for, a disk that does not answer: they don't wait for their turn. */
-const ENDS_WAITS = new Set(['cont', 'x-blkdebug-query', 'x-blkdebug-set-rules']);
-
 /** Everything that a daemon has, and one thing that happens to it at a time. */
 export class StorageDaemon {
   readonly log: Log;
@@ -49,12 +46,9 @@ export class StorageDaemon {
       ...options,
     });
     this.monitors = new Monitors(
-      (name, args) => {
-        const execute = async (): Promise<unknown> => {
-          const { executeCommand } = await import('./qmp/execute-command.js');
-          return executeCommand(this, name, args);
-        };
-        return ENDS_WAITS.has(name) ? execute() : this.exclusive(execute);
+      async (name, args) => {
+        const { executeCommand } = await import('./qmp/execute-command.js');
+        return executeCommand(this, name, args);
       },
       this.#admission,
       (bug) => {

@@ -87,7 +87,7 @@ test('rules from the command line and from QMP, through windows and after a resi
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });
 
-test('rules end a hang that another monitor waits for with the removal of the export', async () => {
+test('while a removal waits for a disk that hangs, other monitors are told, and can end the hang', async () => {
   using scratch = new Scratch();
   await using daemon = new DaemonProcess([
     ...['a', 'b'].flatMap((id) => [
@@ -105,7 +105,19 @@ test('rules end a hang that another monitor waits for with the removal of the ex
     const written = frontEnd.queues[0]!.write(0, SECTOR);
     const query = () => qmp.execute('x-blkdebug-query', { 'node-name': 'd' });
     await until('the hang', async () => ((await query()) as { fired: number }[])[0]!.fired === 1);
-    const removed = removing.execute('block-export-del', { id: 'e', mode: 'hard' });
+    let isRemoved = false;
+    const removed = removing.execute('block-export-del', { id: 'e', mode: 'hard' }).finally(() => {
+      isRemoved = true;
+    });
+    const exports = () => qmp.execute('query-block-exports') as Promise<{ 'shutting-down': boolean }[]>;
+    await until('the removal begins', async () => (await exports())[0]!['shutting-down']);
+    for (const name of [
+      ...['query-blockstats', 'query-named-block-nodes', 'query-iothreads', 'query-chardev'],
+      ...['query-commands', 'query-version', 'x-query-supervision'],
+    ]) {
+      await within(qmp.execute(name), name);
+    }
+    expect(isRemoved).toBe(false);
     await qmp.execute('x-blkdebug-set-rules', { 'node-name': 'd', 'inject-error': [] });
     await qmp.execute('cont');
     await within(removed, 'the removal');

@@ -1,6 +1,6 @@
 import type { StorageDaemon } from '../storage-daemon.js';
 import { StorageDaemonError } from '../storage-daemon-error.js';
-import { type Commands, command, NONE } from './command.js';
+import { type Commands, NONE, urgent } from './command.js';
 import { blockCommands } from './commands/block-commands.js';
 import { chardevCommands } from './commands/chardev-commands.js';
 import { exportCommands } from './commands/export-commands.js';
@@ -18,23 +18,24 @@ const commands: Commands = {
   ...objectCommands,
   ...statisticsCommands,
   ...supervisionCommands,
-  'query-version': command(NONE, () => VERSION_INFO),
-  'query-commands': command(NONE, () =>
+  'query-version': urgent(NONE, () => VERSION_INFO),
+  'query-commands': urgent(NONE, () =>
     // Negotiated by every session for itself.
     [...Object.keys(commands), 'qmp_capabilities'].toSorted().map((name) => ({ name })),
   ),
-  quit: command(NONE, (daemon) => {
+  quit: urgent(NONE, (daemon) => {
     daemon.stop();
   }),
 };
 
 /**
- * Does a QMP command.
+ * Does a QMP command, in its turn.
  * @throws StorageDaemonError `ERR_COMMAND_NOT_FOUND`, and what the command throws
  */
 export async function executeCommand(daemon: StorageDaemon, name: string, args: unknown): Promise<unknown> {
   if (!Object.hasOwn(commands, name)) {
     throw new StorageDaemonError('ERR_COMMAND_NOT_FOUND', `The command ${name} has not been found`);
   }
-  return commands[name]!(daemon, args);
+  const { execute, inTurn } = commands[name]!;
+  return inTurn ? daemon.exclusive(() => execute(daemon, args)) : execute(daemon, args);
 }

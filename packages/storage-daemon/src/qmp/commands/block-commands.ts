@@ -8,7 +8,7 @@ import { blockdevSchemas } from '../../options/blockdev-options.js';
 import { fields } from '../../options/check-options.js';
 import { scalars } from '../../options/scalars.js';
 import { StorageDaemonError } from '../../storage-daemon-error.js';
-import { command, type Commands } from '../command.js';
+import { command, type Commands, urgent } from '../command.js';
 
 const { text, onOff, integer } = scalars('json');
 const nodeName = fields({ 'node-name': text });
@@ -33,20 +33,20 @@ export const blockCommands: Commands = {
     },
   ),
 
-  'x-blkdebug-set-rules': command(
+  'x-blkdebug-set-rules': urgent(
     fields({ 'node-name': text, 'inject-error': injectErrorSchema(scalars('json')) }),
     ({ graph }, { 'node-name': name, 'inject-error': rules }) => {
       faultsOf(graph.find(name)).set(faultRules(rules));
     },
   ),
 
-  'x-blkdebug-query': command(nodeName, ({ graph }, { 'node-name': name }) =>
+  'x-blkdebug-query': urgent(nodeName, ({ graph }, { 'node-name': name }) =>
     faultsOf(graph.find(name))
       .query()
       .map(({ rule, seen, fired }) => ({ ...injectError(rule), seen, fired })),
   ),
 
-  'query-named-block-nodes': command(fields({ flat: v.optional(onOff) }), ({ graph }) =>
+  'query-named-block-nodes': urgent(fields({ flat: v.optional(onOff) }), ({ graph }) =>
     // Newest first, as QEMU has them.
     Promise.all(graph.list().toReversed().map(describeNode)),
   ),

@@ -1,7 +1,7 @@
 import { chardevAddSchema } from '../../options/chardev-options.js';
 import { fields } from '../../options/check-options.js';
 import { scalars } from '../../options/scalars.js';
-import { command, type Commands, NONE } from '../command.js';
+import { command, type Commands, NONE, urgent } from '../command.js';
 
 const { text } = scalars('json');
 
@@ -14,7 +14,7 @@ export const chardevCommands: Commands = {
     await chardevs.remove(id);
   }),
 
-  'query-chardev': command(NONE, ({ chardevs }) =>
+  'query-chardev': urgent(NONE, ({ chardevs }) =>
     chardevs.list().map(({ id, description, connected }) => ({
       label: id,
       filename: description,

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { fields } from '../../options/check-options.js';
 import { exportSchemas } from '../../options/export-options.js';
 import { scalars } from '../../options/scalars.js';
-import { command, type Commands, NONE } from '../command.js';
+import { command, type Commands, NONE, urgent } from '../command.js';
 
 const { text, choice } = scalars('json');
 
@@ -19,19 +19,19 @@ export const exportCommands: Commands = {
     },
   ),
 
-  'query-block-exports': command(NONE, ({ exports }) =>
-    exports.list().map(({ id, options, node, server }) => ({
+  'query-block-exports': urgent(NONE, ({ exports }) =>
+    exports.list().map(({ id, options, node, server, closing }) => ({
       id,
       type: options.type,
       'node-name': node.name,
-      'shutting-down': false,
+      'shutting-down': closing,
       // QEMU has it of a drive that a guest's device uses.
       'io-status': server.ioStatus,
     })),
   ),
 
   // QEMU's goes on with the whole machine.
-  cont: command(fields({ id: v.optional(text) }), async ({ exports }, { id }) => {
+  cont: urgent(fields({ id: v.optional(text) }), async ({ exports }, { id }) => {
     await exports.continue(id);
   }),
 };

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { fields } from '../../options/check-options.js';
 import { reading, scalars } from '../../options/scalars.js';
-import { command, type Commands, NONE } from '../command.js';
+import { command, type Commands, NONE, urgent } from '../command.js';
 
 const { text, onOff } = scalars('json');
 
@@ -12,7 +12,7 @@ const textOrNull = v.lazy((value): v.GenericSchema<unknown, string | null> =>
 
 export const iothreadCommands: Commands = {
   // QEMU's fields; what only this daemon can tell begins with x-.
-  'query-iothreads': command(NONE, async ({ iothreads }) =>
+  'query-iothreads': urgent(NONE, async ({ iothreads }) =>
     (await iothreads.query()).map((report) => ({
       id: report.id,
       'thread-id': report.threadId,

@@ -5,7 +5,7 @@ import { scalars } from '../../options/scalars.js';
 import type { StorageDaemon } from '../../storage-daemon.js';
 import { StorageDaemonError } from '../../storage-daemon-error.js';
 import { exportStatistics, type HistogramBoundaries, nodeStatistics } from '../block-statistics.js';
-import { command, type Commands } from '../command.js';
+import { command, type Commands, urgent } from '../command.js';
 
 const { text, onOff, integer } = scalars('json');
 
@@ -23,7 +23,7 @@ const boundariesSchema = v.pipe(
 const boundariesOf = new WeakMap<BlockNode, HistogramBoundaries>();
 
 export const statisticsCommands: Commands = {
-  'query-blockstats': command(
+  'query-blockstats': urgent(
     fields({ 'query-nodes': v.optional(onOff) }),
     async ({ graph, exports, iothreads }) => {
       const used = exports.list().length > 0;

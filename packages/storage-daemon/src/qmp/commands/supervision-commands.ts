@@ -1,8 +1,8 @@
-import { command, type Commands, NONE } from '../command.js';
+import { type Commands, NONE, urgent } from '../command.js';
 
 export const supervisionCommands: Commands = {
   // QEMU's daemon has no supervisor.
-  'x-query-supervision': command(NONE, ({ supervision: { supervisorPid, restarts } }) => ({
+  'x-query-supervision': urgent(NONE, ({ supervision: { supervisorPid, restarts } }) => ({
     pid: process.pid,
     ...(supervisorPid === undefined ? {} : { 'supervisor-pid': supervisorPid }),
     restarts: restarts.count,
