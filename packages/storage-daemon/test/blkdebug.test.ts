@@ -87,6 +87,16 @@ test('rules from the command line and from QMP, through windows and after a resi
   expect(await daemon.stop()).toMatchObject({ code: 0 });
 });
 
+const QUERIES = [
+  'query-blockstats',
+  'query-chardev',
+  'query-commands',
+  'query-iothreads',
+  'query-named-block-nodes',
+  'query-version',
+  'x-query-supervision',
+];
+
 test('while a removal waits for a disk that hangs, other monitors are told, and can end the hang', async () => {
   using scratch = new Scratch();
   await using daemon = new DaemonProcess([
@@ -111,12 +121,7 @@ test('while a removal waits for a disk that hangs, other monitors are told, and 
     });
     const exports = () => qmp.execute('query-block-exports') as Promise<{ 'shutting-down': boolean }[]>;
     await until('the removal begins', async () => (await exports())[0]!['shutting-down']);
-    for (const name of [
-      ...['query-blockstats', 'query-named-block-nodes', 'query-iothreads', 'query-chardev'],
-      ...['query-commands', 'query-version', 'x-query-supervision'],
-    ]) {
-      await within(qmp.execute(name), name);
-    }
+    for (const name of QUERIES) await within(qmp.execute(name), name);
     expect(isRemoved).toBe(false);
     await qmp.execute('x-blkdebug-set-rules', { 'node-name': 'd', 'inject-error': [] });
     await qmp.execute('cont');
