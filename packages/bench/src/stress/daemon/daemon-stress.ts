@@ -100,6 +100,8 @@ class DaemonStress {
     const goesOn = (share: number): boolean => performance.now() - beganMs < share * durationMs;
     await this.#start();
     for (let round = 0; round < rounds && goesOn(LONG_LIFE); round++) await this.#round();
+    this.#leaks.finish();
+    this.#ownLeaks.finish();
     await this.#stop();
 
     // What is gone with the daemon can't be compared with what was written before.

@@ -57,7 +57,6 @@ export class LeakWatch {
       throw new Error(`${this.#what} leaks: ${this.first![grown]} ${grown} have become ${figures[grown]}`);
     }
     this.#points.push(figures);
-    this.#checkMemory();
   }
 
   #grown(figures: ProcessFigures): (typeof COUNTED)[number] | undefined {
@@ -73,7 +72,11 @@ export class LeakWatch {
     return { beforeMib: median(resident.slice(third, 2 * third)), nowMib: median(resident.slice(-third)) };
   }
 
-  #checkMemory(): void {
+  /**
+   * There are no more points. A process whose garbage comes and goes is higher now and then: only the whole course tells.
+   * @throws Error when memory has grown to the end
+   */
+  finish(): void {
     const { memory } = this;
     if (memory === undefined || memory.nowMib <= memory.beforeMib * 1.05 + 10) return;
     const { beforeMib, nowMib } = memory;
