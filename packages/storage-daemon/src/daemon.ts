@@ -39,8 +39,7 @@ export async function runDaemon(
   }
   try {
     const runAs = await readRunAs(options);
-    // QMP clients that are there already get their answers when all of this has been done.
-    await daemon.exclusive(() => start(daemon, supervision, runAs, options));
+    await daemon.begin(() => start(daemon, supervision, runAs, options));
     // A supervisor has a pidfile, and a parent, of its own.
     const alone = supervision.supervisorPid === undefined;
     if (alone && pidfile !== undefined) await writePidfile(pidfile);

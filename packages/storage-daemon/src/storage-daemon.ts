@@ -22,6 +22,7 @@ export class StorageDaemon {
   readonly #admission: Promise<void>;
   #admit!: () => void;
   #turn: Promise<unknown> = Promise.resolve();
+  #begun: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   constructor(log: Log, supervision: Supervision, options: { readonly stdioAllowed: boolean }) {
@@ -75,14 +76,32 @@ export class StorageDaemon {
     this.#stop.abort();
   }
 
+  /** Does what its options say. QMP clients that are there already get their answers when all of it has been done. */
+  async begin(what: () => Promise<void>): Promise<void> {
+    const done = this.exclusive(what);
+    this.#begun = done.catch(() => undefined);
+    await done;
+  }
+
+  /** Does one thing whatever else is being done. */
+  async atOnce<Result>(what: () => Promise<Result>): Promise<Result> {
+    await this.#begun;
+    this.#expectOpen();
+    return what();
+  }
+
   /** Does one thing after what has been begun before: nodes, exports and objects depend on each other. */
   exclusive<Result>(what: () => Promise<Result>): Promise<Result> {
     const result = this.#turn.then(() => {
-      if (this.#closed) throw new StorageDaemonError('ERR_STOPPING', 'the daemon is about to end');
+      this.#expectOpen();
       return what();
     });
     this.#turn = result.catch(() => undefined);
     return result;
+  }
+
+  #expectOpen(): void {
+    if (this.#closed) throw new StorageDaemonError('ERR_STOPPING', 'the daemon is about to end');
   }
 
   /**

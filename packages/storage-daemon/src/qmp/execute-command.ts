@@ -37,5 +37,6 @@ export async function executeCommand(daemon: StorageDaemon, name: string, args: 
     throw new StorageDaemonError('ERR_COMMAND_NOT_FOUND', `The command ${name} has not been found`);
   }
   const { execute, inTurn } = commands[name]!;
-  return inTurn ? daemon.exclusive(() => execute(daemon, args)) : execute(daemon, args);
+  const executeIt = (): Promise<unknown> => execute(daemon, args);
+  return inTurn ? daemon.exclusive(executeIt) : daemon.atOnce(executeIt);
 }
