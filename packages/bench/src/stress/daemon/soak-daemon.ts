@@ -8,8 +8,12 @@ import { QmpClient } from '../../daemon/qmp-client.js';
 const PROGRAM = fileURLToPath(new URL('../../../../storage-daemon/dist/cli/main.js', import.meta.url));
 /** Against hangs. */
 const DEADLINE_MS = 60_000;
-/** V8 lets garbage grow to tens of megabytes a thread as it likes: what is kept would not show beside it. */
+/**
+ * What is kept is to show: V8 lets garbage grow to tens of megabytes a thread as it likes, and glibc, once it has seen large blocks,
+ * takes later ones from a heap that it hardly ever gives back.
+ */
 const NODE_ARGS = ['--max-semi-space-size=1'];
+const MALLOC = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
 const LOG_CHARACTERS = 2000;
 
 /** A daemon that has nothing but monitors at first. */
@@ -39,6 +43,7 @@ export class SoakDaemon {
     ]);
     const child = spawn(process.execPath, [...NODE_ARGS, PROGRAM, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...MALLOC },
     });
     const ended = once(child, 'exit');
     const clients: QmpClient[] = [];
