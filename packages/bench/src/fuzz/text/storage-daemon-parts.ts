@@ -74,7 +74,6 @@ export interface Daemon {
 }
 
 interface StorageDaemon {
-  exclusive<Result>(what: () => Promise<Result>): Promise<Result>;
   close(): Promise<boolean>;
 }
 
@@ -100,12 +99,7 @@ export async function startDaemon(): Promise<Daemon> {
   };
   const daemon = new daemons.StorageDaemon(new Log(() => undefined), ALONE, { stdioAllowed: false });
   return {
-    talk: (client) =>
-      new QmpSession(
-        client,
-        (name, args) => daemon.exclusive(() => executeCommand(daemon, name, args)),
-        false,
-      ).run(),
+    talk: (client) => new QmpSession(client, (name, args) => executeCommand(daemon, name, args), false).run(),
     close: () => daemon.close(),
   };
 }
