@@ -45,7 +45,10 @@ export class SoakDaemon {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...MALLOC },
     });
-    const ended = once(child, 'exit');
+    // Whatever ends this process: no daemon is left behind.
+    const end = (): void => void child.kill('SIGKILL');
+    process.once('exit', end);
+    const ended = once(child, 'exit').finally(() => process.off('exit', end));
     const clients: QmpClient[] = [];
     const daemon = new SoakDaemon(child, ended, clients);
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
