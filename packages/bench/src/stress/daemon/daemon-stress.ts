@@ -8,7 +8,7 @@ import { type DaemonStressReport, newReport } from './daemon-stress-report.js';
 import { Diary } from './diary.js';
 import { LeakWatch } from './leak-watch.js';
 import { passIOThread } from './passing-iothread.js';
-import { figuresOf } from './process-figures.js';
+import { figuresOf, residentMib } from './process-figures.js';
 import { SoakDaemon } from './soak-daemon.js';
 import { type DiskKind, IOTHREADS, SECTORS, StressedDisk, type Surroundings } from './stressed-disk.js';
 
@@ -19,6 +19,8 @@ const SIZE_BYTES = SECTORS * 512;
 const ACTIONS_A_ROUND = 15;
 const ACTIONS_A_KILL = 6;
 const WARM_UP = 6;
+/** Rounds between two looks at memory: before it garbage is collected, and that takes its time. */
+const ROUNDS_A_LOOK = 8;
 /** The share of the time that one daemon lives; in the rest daemons are killed. */
 const LONG_LIFE = 0.75;
 
@@ -183,7 +185,15 @@ class DaemonStress {
     this.#expectWell();
     await this.#leaks.add(() => figuresOf(this.#daemon!.pid));
     await this.#ownLeaks.add(() => figuresOf('self'));
-    this.#report.rests++;
+    if (this.#report.rests++ % ROUNDS_A_LOOK === 0) await this.#lookAtMemory();
+  }
+
+  async #lookAtMemory(): Promise<void> {
+    // Ours as well, where the process was started for that.
+    globalThis.gc?.();
+    await this.#daemon!.collectGarbage();
+    this.#leaks.addMemory(residentMib(this.#daemon!.pid));
+    this.#ownLeaks.addMemory(residentMib('self'));
   }
 
   async #actOn(disk: StressedDisk, actions: number): Promise<void> {

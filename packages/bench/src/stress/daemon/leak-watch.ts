@@ -4,12 +4,12 @@ import type { ProcessFigures } from './process-figures.js';
 const COUNTED = ['fds', 'mappings', 'threads', 'handles'] as const;
 const SETTLE_MS = 10_000;
 
-/** Points from which memory is compared. */
-const MEMORY_POINTS = 60;
+/** Looks at memory from which it is compared. */
+const MEMORY_LOOKS = 9;
 
 /** Medians of resident memory, MiB: a single point is anybody's guess. */
 export interface MemoryCourse {
-  /** Of the second third of all points: in the first one a process grows to its size. */
+  /** Of the second third of all looks: in the first one a process grows to its size. */
   readonly beforeMib: number;
   /** Of the last third. */
   readonly nowMib: number;
@@ -21,6 +21,7 @@ export class LeakWatch {
   readonly #warmUp: number;
   readonly #settleMs: number;
   readonly #points: ProcessFigures[] = [];
+  readonly #residentMib: number[] = [];
 
   /**
    * @param warmUp points that are not counted: a process grows to its size first
@@ -64,16 +65,21 @@ export class LeakWatch {
     return first === undefined ? undefined : COUNTED.find((what) => figures[what] > first[what]);
   }
 
-  /** Undefined while there are too few points. */
+  /** One look more at memory, when garbage has been collected. */
+  addMemory(residentMib: number): void {
+    this.#residentMib.push(residentMib);
+  }
+
+  /** Undefined after too few looks. */
   get memory(): MemoryCourse | undefined {
-    if (this.#points.length < MEMORY_POINTS) return undefined;
-    const third = Math.floor(this.#points.length / 3);
-    const resident = this.#points.map(({ residentMib }) => residentMib);
+    const resident = this.#residentMib;
+    if (resident.length < MEMORY_LOOKS) return undefined;
+    const third = Math.floor(resident.length / 3);
     return { beforeMib: median(resident.slice(third, 2 * third)), nowMib: median(resident.slice(-third)) };
   }
 
   /**
-   * There are no more points. A process whose garbage comes and goes is higher now and then: only the whole course tells.
+   * There are no more points. A process is higher now and then: only the whole course tells.
    * @throws Error when memory has grown to the end
    */
   finish(): void {

@@ -5,7 +5,6 @@ export interface ProcessFigures {
   readonly fds: number;
   readonly mappings: number;
   readonly threads: number;
-  readonly residentMib: number;
   /** What keeps the loop of this process alive; 0 of others, which nobody can ask. */
   readonly handles: number;
 }
@@ -13,8 +12,6 @@ export interface ProcessFigures {
 /** @param pid a process id, or `self` */
 export function figuresOf(pid: number | 'self'): ProcessFigures {
   const directory = `/proc/${pid}`;
-  const status = readFileSync(`${directory}/status`, 'utf8');
-  const field = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)![1]);
   return {
     fds: readdirSync(`${directory}/fd`).length,
     // Of guests, and of what is in flight: those of V8 and of the allocator come and go.
@@ -23,9 +20,14 @@ export function figuresOf(pid: number | 'self'): ProcessFigures {
       .filter((line) => line.includes('memfd:')).length,
     threads: readdirSync(`${directory}/task`).filter((task) => !isKernels(`${directory}/task/${task}`))
       .length,
-    residentMib: field('VmRSS') / 1024,
     handles: pid === 'self' ? handles() : 0,
   };
+}
+
+/** MiB of memory that a process has of its own. @param pid a process id, or `self` */
+export function residentMib(pid: number | 'self'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024;
 }
 
 /** The kernel's own threads for an io_uring come and go as it likes. */

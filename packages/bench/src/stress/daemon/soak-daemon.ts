@@ -12,8 +12,14 @@ const DEADLINE_MS = 60_000;
  * What is kept is to show: V8 lets garbage grow to tens of megabytes a thread as it likes, and glibc, once it has seen large blocks,
  * takes later ones from a heap that it hardly ever gives back.
  */
-const NODE_ARGS = ['--max-semi-space-size=1'];
+const NODE_ARGS = [
+  '--max-semi-space-size=1',
+  '--expose-gc',
+  `--import=${new URL('collect-on-signal.js', import.meta.url).href}`,
+];
 const MALLOC = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_TRIM_THRESHOLD_: '131072' };
+/** For collecting garbage on all threads: far more than it takes. */
+const COLLECT_MS = 300;
 const LOG_CHARACTERS = 2000;
 
 /** A daemon that has nothing but monitors at first. */
@@ -79,6 +85,12 @@ export class SoakDaemon {
     const { exitCode, signalCode } = this.#child;
     if (exitCode !== null || signalCode !== null)
       throw new Error(`the daemon has ended: ${exitCode ?? signalCode}`);
+  }
+
+  /** Has all its threads give up what is garbage. */
+  async collectGarbage(): Promise<void> {
+    this.#child.kill('SIGUSR2');
+    await setTimeout(COLLECT_MS);
   }
 
   /** Ends it without a chance to do anything about it. */
