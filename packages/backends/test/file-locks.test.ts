@@ -22,10 +22,13 @@ const inUse = (filename: string): object => ({
     'stop that one first, or open it read-only, or say locking=off',
 });
 
-/** Another process that tries to hold a drive. @returns what it says, and how to end it */
-async function otherProcess(drive: FileDriveOptions): Promise<{ said: string; end: () => Promise<void> }> {
+/** Another process that tries to hold a drive. @returns what it says, and how to end it, well or not */
+async function otherProcess(
+  drive: FileDriveOptions,
+  ...more: readonly string[]
+): Promise<{ said: string; end: () => Promise<void>; kill: () => Promise<void> }> {
   const script = fileURLToPath(new URL('fixtures/hold.mjs', import.meta.url));
-  const child = spawn(process.execPath, [script, JSON.stringify(drive)], {
+  const child = spawn(process.execPath, [script, JSON.stringify(drive), ...more], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const closed = new Promise<void>((resolve) => {
@@ -52,6 +55,10 @@ async function otherProcess(drive: FileDriveOptions): Promise<{ said: string; en
       child.stdin.end();
       return closed;
     },
+    kill: () => {
+      child.kill('SIGKILL');
+      return closed;
+    },
   };
 }
 
@@ -72,6 +79,16 @@ describe.runIf(isLinux)('one writer at a time', () => {
       const driver = await openDrive(held.prepared, { nowNs: () => 0, attend: () => {} });
       await driver.close();
       await held.close();
+    }
+  });
+
+  test('who was killed is none any more, though the kernel keeps the files of its io_uring for a while', async () => {
+    const filename = image(new Uint8Array(4096));
+    for (let i = 0; i < 5; i++) {
+      const dead = await otherProcess(file(filename, { aio: 'io_uring' }), 'open');
+      expect(dead.said).toBe('held');
+      await dead.kill();
+      await (await holdDrive(file(filename))).close();
     }
   });
 

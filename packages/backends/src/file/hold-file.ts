@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { BlockDriverError } from '../block-driver.js';
 import type { HeldDrive } from '../block-driver-type.js';
 import type { FileOptions } from './file-driver-type.js';
@@ -7,6 +8,10 @@ import { imageSizeBytes, openImage, type OpenedImage } from './file-image.js';
 import { closeAll, HeldFile } from './held-file.js';
 import type { DirectState, FileDriverState } from './image-file.js';
 import { loadLinux, type Linux, type NoLinux } from './load-linux.js';
+
+/** A dead process's locks have been seen for 70 ms after its end, on a busy machine. */
+const DEAD_PROCESS_MS = 1000;
+const LOCK_PAUSE_MS = 5;
 
 /** What has been said once is not said again for the next file. */
 const told = new Set<string>();
@@ -88,7 +93,14 @@ async function lock(
   notices: string[],
 ): Promise<() => void> {
   const { lockImage, unlockImage } = await import('./linux/image-locks.js');
-  if (lockImage(filename, fd, readOnly)) return () => unlockImage(fd);
+  if (
+    await outliveTheDead(
+      () => lockImage(filename, fd, readOnly),
+      () => unlockImage(fd),
+    )
+  ) {
+    return () => unlockImage(fd);
+  }
   if (locking === 'on') {
     throw new BlockDriverError(
       'ENOTSUP',
@@ -98,6 +110,25 @@ async function lock(
   if (!readOnly)
     notices.push(`${filename}: its file system has no locks: make sure that nobody else writes to it`);
   return () => {};
+}
+
+/**
+ * Takes locks that a process may still have which has been killed: the kernel puts its io_uring away, and the files of that, a while
+ * after everybody has been told that it is gone.
+ */
+async function outliveTheDead(take: () => boolean, giveBack: () => void): Promise<boolean> {
+  const endMs = performance.now() + DEAD_PROCESS_MS;
+  for (;;) {
+    try {
+      return take();
+    } catch (error) {
+      const isLocked = error instanceof BlockDriverError && error.code === 'ERR_DRIVE_LOCKED';
+      if (!isLocked || performance.now() > endMs) throw error;
+      // Who is refused may have taken some of them, which would refuse others.
+      giveBack();
+      await setTimeout(LOCK_PAUSE_MS);
+    }
+  }
 }
 
 async function prepareDirect(filename: string, image: OpenedImage, readOnly: boolean): Promise<DirectState> {
