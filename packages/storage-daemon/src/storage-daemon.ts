@@ -83,7 +83,7 @@ export class StorageDaemon {
     await done;
   }
 
-  /** Does one thing whatever else is being done. */
+  /** Does one thing whatever else is being done, once the options have taken effect. */
   async atOnce<Result>(what: () => Promise<Result>): Promise<Result> {
     await this.#begun;
     this.#expectOpen();

@@ -22,6 +22,31 @@ const everything = (scratch: Scratch): string[] => [
 ];
 const FILES = ['pid', 'qmp', 'vhost', 'vhost2'];
 
+test('who asks before all options have taken effect is answered afterwards', async () => {
+  using scratch = new Scratch();
+  const socket = (id: string, wait: string): string[] => [
+    `--chardev=socket,id=${id},path=${scratch.file(id)},server=on,wait=${wait}`,
+    `--monitor=${id}`,
+  ];
+  await using daemon = new DaemonProcess([
+    ...['a', 'b'].flatMap((id) => socket(id, 'off')),
+    // What follows comes when this one has a client.
+    ...socket('late', 'on'),
+    '--blockdev=memory,node-name=n,size=1048576',
+    `--export=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path=${scratch.file('vhost')}`,
+  ]);
+  await until('the last socket', () => existsSync(scratch.file('late')));
+  using asking = await QmpClient.connect(scratch.file('a'));
+  using other = await QmpClient.connect(scratch.file('b'));
+  const exports = asking.execute('query-block-exports');
+  // Was sent later, and waits for nothing.
+  await expect(other.execute('query-nothing')).rejects.toThrow('has not been found');
+  using late = await QmpClient.open(scratch.file('late'));
+  expect(await late.next()).toMatchObject({ QMP: {} });
+  expect(await exports).toMatchObject([{ id: 'e' }]);
+  expect(await daemon.stop()).toMatchObject({ code: 0 });
+});
+
 describe('the end of a daemon', () => {
   test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s: status 0, nothing left behind', async (signal) => {
     using scratch = new Scratch();

@@ -29,7 +29,7 @@ const commands: Commands = {
 };
 
 /**
- * Does a QMP command, in its turn.
+ * Does a QMP command, in its turn or at once.
  * @throws StorageDaemonError `ERR_COMMAND_NOT_FOUND`, and what the command throws
  */
 export async function executeCommand(daemon: StorageDaemon, name: string, args: unknown): Promise<unknown> {

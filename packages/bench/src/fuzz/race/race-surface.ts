@@ -162,12 +162,11 @@ export class RaceSurface implements FuzzSurface<RaceCase> {
       write(this.#view, each);
       write(new DataView(this.#expected.buffer), each);
     }
-    const now = this.#ram;
     for (const [at, byteLength] of WRITABLE) {
       const offset = offsetOf(at);
-      this.#expected.set(now.subarray(offset, offset + byteLength), offset);
+      this.#expected.set(this.#ram.subarray(offset, offset + byteLength), offset);
     }
-    differences('guest memory', now, this.#expected);
+    differences('guest memory', this.#ram, this.#expected);
     const disk = FRESH_DISK.slice();
     diskIn(disk).set(diskIn(this.#disk));
     differences('around the disk', this.#disk, disk);

@@ -24,7 +24,7 @@ export function figuresOf(pid: number | 'self'): ProcessFigures {
   };
 }
 
-/** MiB of memory that a process has of its own. @param pid a process id, or `self` */
+/** MiB of memory that a process has, what it shares with others included. @param pid a process id, or `self` */
 export function residentMib(pid: number | 'self'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024;
