@@ -55,11 +55,12 @@ export class WorkerThread {
       // Piscina's default parks an idle worker in Atomics.wait, and its event loop with it.
       atomics: 'disabled',
     });
-    // Piscina puts another worker in its place as soon as it dies, until the pool is destroyed: this one is meant.
     const [worker] = this.#pool.threads;
     const exited = new Promise((resolve) => {
       worker!.once('exit', resolve);
     });
+    // Piscina puts others in its place, at its error and once more at its exit: they go when it is gone for good.
+    void exited.then(() => this.#pool.destroy());
     const calls = new MessageChannel();
     const reports = new MessageChannel();
     const remains = new MessageChannel();
@@ -82,7 +83,6 @@ export class WorkerThread {
       this.#gone = error;
       for (const reject of this.#pending) reject(error);
       this.#pending.clear();
-      if (!this.#stopping) void this.#pool.destroy();
       return error;
     };
     this.ended = task.then(ended, ended);
