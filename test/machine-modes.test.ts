@@ -26,6 +26,7 @@ import { Gate } from './support/gate.js';
 import { GenerationLoad } from './support/generations.js';
 import { createMemory, Guest, type GuestOptions } from './support/guest.js';
 import { MACHINE_MODES, type MachineMode, machineMemory, MachineLine } from './support/machine-line.js';
+import { blockStats } from './support/statistics.js';
 import { until, within } from './support/within.js';
 
 let runtime: IOThreadRuntime;
@@ -91,7 +92,7 @@ describe.each(MACHINE_MODES)('$name', (mode) => {
     const { status, data } = await guest.queue.request(VIRTIO_BLK_T_GET_ID, 0, 20);
     expect(status).toBe(VIRTIO_BLK_S_OK);
     expect(Buffer.from(data).toString('latin1').replaceAll('\0', '')).toBe('machine-0');
-    const { operations } = (await runtime.queryBlockStats())[0]!.write;
+    const { operations } = (await blockStats(runtime, 'vda')).write;
     expect(operations).toBe(load.done.writes);
   });
 
@@ -99,7 +100,7 @@ describe.each(MACHINE_MODES)('$name', (mode) => {
     const { guest } = await machine(mode);
     const { status } = await guest.queue.request(VIRTIO_BLK_T_IN, 1 << 20, 512);
     expect(status).toBe(VIRTIO_BLK_S_IOERR);
-    expect((await runtime.queryBlockStats())[0]!.invalid).toBe(1);
+    expect((await blockStats(runtime, 'vda')).invalid).toBe(1);
     await guest.queue.read(0);
   });
 
